@@ -15,6 +15,8 @@ export interface Disk {
   /** `create` fails when the file exists, `update` when it does not; `read` cannot write. */
   open(path: string, mode: "create" | "update" | "read", permissions?: number): Promise<DiskFile>;
   symlink(target: string, path: string): Promise<void>;
+  /** What a symbolic link says, unresolved; undefined when there is no such link. */
+  readLink(path: string): Promise<string | undefined>;
   link(existing: string, path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   /** Removes a file, link or whole folder; a missing one is no error. */
