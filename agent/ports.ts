@@ -1,0 +1,152 @@
+import type { Disk } from "@muto/kit/disk";
+import type { Clock } from "@muto/kit/clock";
+import type { HttpClient } from "@muto/kit/http";
+import type { Logger } from "@muto/kit/logger";
+import type { Random } from "@muto/kit/random";
+import type { ChangeInProgress, Probe, StackManifest, Workload } from "@muto/spec";
+import type { SignalSamples } from "./safety/signals.ts";
+
+/** Everything the agent needs of the world. main.ts wires the real ones; a simulator replaces them all. */
+export interface AgentPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly disk: Disk;
+  readonly http: HttpClient;
+  readonly mqtt: MqttConnector | undefined;
+  readonly runtime: Runtime;
+  readonly prober: Prober;
+  readonly signals: SignalReader;
+  readonly changeFlag: ChangeFlag;
+  readonly boot: Boot;
+  readonly logger: Logger;
+}
+
+/** The boot the computer is in; a new id after every restart of the computer. */
+export interface Boot {
+  id(): Promise<string>;
+}
+
+// ── Runtime ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A set on disk, ready to be started: every archive unpacked below `folder`, one folder per archive digest. */
+export interface SetOnDisk {
+  readonly manifestDigest: string;
+  readonly folder: string;
+  readonly manifest: StackManifest;
+}
+
+/**
+ * Runs workloads. The adapter never restarts anything by itself and never decides: the agent counts and decides.
+ * Workloads do not depend on the agent: its exit, crash or upgrade never signals them (H2).
+ */
+export interface Runtime {
+  /** Makes a set startable from verified blobs; idempotent; leaves nothing half done that counts as prepared. */
+  prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult>;
+  /** Re-hashes what `prepare` made; false when a byte, mode or name differs. */
+  verify(set: SetOnDisk): Promise<boolean>;
+  /** Starts one workload and resolves when it runs under supervision, or says why not. */
+  start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult>;
+  /** Graceful, then harder (SIGINT or SIGTERM as declared, then SIGTERM, then SIGKILL); resolves when nothing of it is left. */
+  stop(instanceId: string): Promise<StopResult>;
+  /** All instances that bear our mark, running or ended and not yet forgotten; the truth of this moment. */
+  inspect(): Promise<readonly Instance[]>;
+  /** Calls back when something may have changed; only a wake-up. */
+  watch(onChange: () => void): AsyncDisposable;
+  /** The newest output of an instance, at most `bytesMax`. */
+  collect(instanceId: string, bytesMax: number): Promise<Uint8Array>;
+  /** Drops the records of an ended instance. */
+  forget(instanceId: string): Promise<void>;
+}
+
+export type BlobReader = (digest: string) => AsyncIterable<Uint8Array>;
+
+export type PrepareResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly problem: "malformed-archive" | "no-space" | "storage"; readonly code: string };
+
+export type StartResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly problem: "start-refused" | "start-timeout" | "tampered"; readonly code: string };
+
+export type StopResult = { readonly ok: true } | { readonly ok: false; readonly problem: "stop-timeout" };
+
+export interface Instance {
+  /** ULID given by the agent at start. */
+  readonly instanceId: string;
+  /** Manifest digest of the set that it belongs to, proved by the supervisor's own record, never by process id alone. */
+  readonly set: string;
+  readonly workload: string;
+  /** Hash of the workload's configuration (argv, env, archive). */
+  readonly configHash: string;
+  readonly bootId: string;
+  readonly startedAtMs: number;
+  readonly isolation: "full" | "degraded";
+  readonly state: InstanceState;
+}
+
+export type InstanceState =
+  | { readonly kind: "running"; readonly pid: number; readonly supervised: boolean }
+  /** `requested` is true when a stop of ours ended it. A lost exit has neither code nor signal. */
+  | {
+      readonly kind: "ended";
+      readonly requested: boolean;
+      readonly code: number | null;
+      readonly signal: string | null;
+      readonly atMs: number;
+    };
+
+/** Looks once at one probe; never throws; a probe that cannot be taken is not met. */
+export interface Prober {
+  look(probe: Probe, instance: Instance | undefined, signal: AbortSignal): Promise<ProbeSeen>;
+}
+
+export interface ProbeSeen {
+  readonly met: boolean;
+  /** Status code, reachable or not, found or not; null when nothing could be seen. */
+  readonly seen: number | boolean | null;
+}
+
+// ── Vehicle ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Reads the newest samples of every configured provider; values only, judged by the pure gates. */
+export interface SignalReader {
+  read(): Promise<SignalSamples>;
+  watch(onChange: () => void): AsyncDisposable;
+}
+
+/** Tells the vehicle that its stack is being changed. */
+export interface ChangeFlag {
+  assert(change: ChangeInProgress): Promise<void>;
+}
+
+// ── Connectivity ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface MqttConnector {
+  /** Connects and keeps connecting until closed. The will is retained and sent by the broker when the connection dies. */
+  connect(options: MqttOptions): MqttSession;
+}
+
+export interface MqttOptions {
+  readonly clientId: string;
+  readonly username: string;
+  /** Asked anew at each connection attempt: short-lived tokens. */
+  readonly password: () => Promise<string>;
+  readonly will: MqttMessage;
+  readonly subscriptions: readonly string[];
+  readonly onMessage: (topic: string, payload: Uint8Array) => void;
+  readonly onConnected: () => void;
+  readonly onDisconnected: () => void;
+}
+
+export interface MqttMessage {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
+}
+
+export interface MqttSession extends AsyncDisposable {
+  readonly connected: boolean;
+  /** Resolves true when the broker took it (QoS 1: acknowledged) within the limit; false otherwise. Never queues while away. */
+  publish(message: MqttMessage, timeoutMs: number): Promise<boolean>;
+}
