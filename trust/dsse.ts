@@ -1,0 +1,139 @@
+import { decodeBase64, encodeBase64 } from "./base64.ts";
+import type { PublicKey, Signer } from "./keys.ts";
+
+/** A DSSE envelope (secure-systems-lab/dsse, envelope.md 1.0): exact bytes, their type, and who signed both. */
+export interface Envelope {
+  readonly payloadType: string;
+  /** Base64 of the exact signed bytes. */
+  readonly payload: string;
+  readonly signatures: readonly EnvelopeSignature[];
+}
+
+export interface EnvelopeSignature {
+  /** A hint that is not signed: it orders the attempts and decides nothing. */
+  readonly keyid?: string;
+  readonly sig: string;
+}
+
+export type EnvelopeProblem =
+  | "malformed"
+  | "tooLarge"
+  | "tooManySignatures"
+  | "wrongPayloadType"
+  | "noSignatures"
+  | "unknownKey"
+  | "badSignature"
+  | "thresholdUnmet";
+
+export type VerifiedEnvelope =
+  | { readonly ok: true; readonly payload: Uint8Array; readonly keyids: readonly string[] }
+  | { readonly ok: false; readonly problem: EnvelopeProblem; readonly validSignatures: number };
+
+export interface EnvelopePolicy {
+  /** The one type that the reader expects here: an envelope of another type is refused whoever signed it. */
+  readonly payloadType: string;
+  readonly keys: readonly PublicKey[];
+  /** How many different keys must have signed; at least 1. */
+  readonly threshold: number;
+  readonly payloadBytesMax?: number;
+}
+
+const PAYLOAD_BYTES_MAX = 1024 * 1024;
+const SIGNATURES_MAX = 16;
+const SIGNATURE_BYTES_MAX = 512;
+
+/** The pre-authentication encoding of DSSE 1.0: both lengths and the type are part of what is signed. */
+export function preAuthenticationEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
+  const type = Buffer.from(payloadType, "utf8");
+  const head = Buffer.from(`DSSEv1 ${type.byteLength} ${payloadType} ${payload.byteLength} `, "utf8");
+  return new Uint8Array(Buffer.concat([head, payload]));
+}
+
+/** Signs exact bytes with every signer given. The bytes are what readers will get back; nobody parses and prints them again. */
+export async function signEnvelope(
+  payloadType: string,
+  payload: Uint8Array,
+  signers: readonly Signer[],
+): Promise<Envelope> {
+  const message = preAuthenticationEncoding(payloadType, payload);
+  const signatures = await Promise.all(
+    signers.map(async (signer) => ({
+      keyid: signer.publicKey.keyid,
+      sig: encodeBase64(await signer.sign(message)),
+    })),
+  );
+  return { payloadType, payload: encodeBase64(payload), signatures };
+}
+
+/**
+ * Verifies an envelope that came from anywhere and hands back the verified bytes, the only ones that may be parsed.
+ * Counts different keys of the policy, however often one key signed or is listed. Guards against signature type
+ * confusion (attack 19), duplicated signatures and endless input.
+ */
+export function verifyEnvelope(envelope: unknown, policy: EnvelopePolicy): VerifiedEnvelope {
+  const read = readEnvelope(envelope, policy.payloadBytesMax ?? PAYLOAD_BYTES_MAX);
+  if (typeof read === "string") return refuse(read);
+  if (read.payloadType !== policy.payloadType) return refuse("wrongPayloadType");
+  if (read.signatures.length === 0) return refuse("noSignatures");
+
+  const message = preAuthenticationEncoding(read.payloadType, read.payload);
+  const valid = new Set<string>();
+  let hinted = false;
+  for (const { keyid, sig } of read.signatures) {
+    const named = policy.keys.filter((key) => key.keyid === keyid);
+    hinted ||= named.length > 0;
+    for (const key of named.length > 0 ? named : policy.keys) {
+      if (!valid.has(key.keyid) && key.verify(message, sig)) valid.add(key.keyid);
+    }
+  }
+  if (valid.size > 0 && policy.threshold >= 1 && valid.size >= policy.threshold) {
+    return { ok: true, payload: read.payload, keyids: [...valid].toSorted() };
+  }
+  if (valid.size > 0) return refuse("thresholdUnmet", valid.size);
+  return refuse(hinted ? "badSignature" : "unknownKey");
+}
+
+interface ReadEnvelope {
+  readonly payloadType: string;
+  readonly payload: Uint8Array;
+  readonly signatures: readonly { readonly keyid?: string; readonly sig: Uint8Array }[];
+}
+
+function readEnvelope(envelope: unknown, payloadBytesMax: number): ReadEnvelope | EnvelopeProblem {
+  if (!isRecord(envelope)) return "malformed";
+  const { payloadType, payload, signatures } = envelope;
+  if (typeof payloadType !== "string" || typeof payload !== "string" || !Array.isArray(signatures)) return "malformed";
+  if (payload.length > base64Length(payloadBytesMax)) return "tooLarge";
+  if (signatures.length > SIGNATURES_MAX) return "tooManySignatures";
+  const bytes = decodeBase64(payload);
+  if (bytes === undefined) return "malformed";
+  const read: ReadEnvelope["signatures"][number][] = [];
+  for (const signature of signatures) {
+    const one = readSignature(signature);
+    if (one === undefined) return "malformed";
+    read.push(one);
+  }
+  return { payloadType, payload: bytes, signatures: read };
+}
+
+function readSignature(signature: unknown): ReadEnvelope["signatures"][number] | undefined {
+  if (!isRecord(signature)) return undefined;
+  const { keyid, sig } = signature;
+  if (typeof sig !== "string" || sig.length === 0 || sig.length > base64Length(SIGNATURE_BYTES_MAX)) return undefined;
+  if (keyid !== undefined && typeof keyid !== "string") return undefined;
+  const bytes = decodeBase64(sig);
+  if (bytes === undefined) return undefined;
+  return keyid === undefined ? { sig: bytes } : { keyid, sig: bytes };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function base64Length(bytes: number): number {
+  return Math.ceil(bytes / 3) * 4;
+}
+
+function refuse(problem: EnvelopeProblem, validSignatures = 0): VerifiedEnvelope {
+  return { ok: false, problem, validSignatures };
+}

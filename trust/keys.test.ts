@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { test } from "node:test";
+import fc from "fast-check";
+import { generateKey, parsePrivateKey, parsePublicKey } from "./keys.ts";
+
+const ALGORITHMS = ["ed25519", "ecdsa-p256"] as const;
+
+for (const algorithm of ALGORITHMS) {
+  test(`${algorithm}: what one key signs, that key alone verifies, also after a journey through PEM`, async () => {
+    const { signer, privatePem } = await generateKey(algorithm);
+    const stranger = (await generateKey(algorithm)).signer;
+    const again = parsePrivateKey(privatePem);
+    const read = parsePublicKey(signer.publicKey.pem);
+    assert.ok(again.ok && read.ok);
+    assert.equal(read.key.keyid, signer.publicKey.keyid);
+    assert.match(read.key.keyid, /^[0-9a-f]{64}$/);
+    assert.equal(read.key.algorithm, algorithm);
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (message) => {
+        const signature = await again.signer.sign(message);
+        assert.equal(read.key.verify(message, signature), true);
+        assert.equal(stranger.publicKey.verify(message, signature), false);
+        assert.equal(read.key.verify(Buffer.concat([message, Buffer.from("x")]), signature), false);
+        assert.equal(read.key.verify(message, signature.subarray(1)), false);
+      }),
+      { numRuns: 20 },
+    );
+    assert.equal(read.key.verify(new Uint8Array(), new Uint8Array()), false);
+    assert.equal(read.key.verify(new Uint8Array(), new Uint8Array(64)), false);
+  });
+}
+
+test("the encoding of an ECDSA signature is DER and nothing else", async () => {
+  const { signer } = await generateKey("ecdsa-p256");
+  const signature = await signer.sign(Buffer.from("x"));
+  assert.equal(signature[0], 0x30);
+  assert.equal(signer.publicKey.verify(Buffer.from("x"), signature), true);
+});
+
+test("keys that are not Ed25519 or P-256 public keys in PEM are refused with their own code", () => {
+  const p384 = generateKeyPairSync("ec", { namedCurve: "P-384" });
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const ed25519 = generateKeyPairSync("ed25519");
+  const spki = { format: "pem", type: "spki" } as const;
+  const pkcs8 = { format: "pem", type: "pkcs8" } as const;
+  const good = ed25519.publicKey.export(spki).toString();
+  const privatePem = ed25519.privateKey.export(pkcs8).toString();
+  const situations = [
+    { pem: "", problem: "notPublicKeyPem" },
+    { pem: "hello", problem: "notPublicKeyPem" },
+    { pem: privatePem, problem: "notPublicKeyPem" },
+    { pem: good.replaceAll("PUBLIC KEY", "CERTIFICATE"), problem: "notPublicKeyPem" },
+    { pem: good + good, problem: "notPublicKeyPem" },
+    { pem: good.replace("MCow", "AAAA"), problem: "malformed" },
+    { pem: p384.publicKey.export(spki).toString(), problem: "algorithmUnsupported" },
+    { pem: rsa.publicKey.export(spki).toString(), problem: "algorithmUnsupported" },
+    { pem: "A".repeat(5000), problem: "tooLarge" },
+  ];
+  for (const { pem, problem } of situations) assert.deepEqual(parsePublicKey(pem), { ok: false, problem });
+
+  const secret = ed25519.privateKey.export({ ...pkcs8, cipher: "aes-256-cbc", passphrase: "x" }).toString();
+  const privateSituations = [
+    { pem: good, problem: "notPrivateKeyPem" },
+    { pem: secret, problem: "encrypted" },
+    {
+      pem: "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----",
+      problem: "encrypted",
+    },
+    { pem: p384.privateKey.export(pkcs8).toString(), problem: "algorithmUnsupported" },
+    { pem: rsa.privateKey.export(pkcs8).toString(), problem: "algorithmUnsupported" },
+    { pem: privatePem.replace("MC4C", "AAAA"), problem: "malformed" },
+  ];
+  for (const { pem, problem } of privateSituations) assert.deepEqual(parsePrivateKey(pem), { ok: false, problem });
+});
