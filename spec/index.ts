@@ -1,0 +1,14 @@
+/** The contract of Muto: types, reason codes and parsers, all generated from the sources beside this file. */
+export * from "./generated/messages.ts";
+export * from "./generated/parsers.ts";
+export { REASON_CODES, REASONS, type Reason, type ReasonFault, type ReasonRetry } from "./generated/reasons.ts";
+export {
+  DOCUMENT_BOUNDS,
+  parseJson,
+  problemsOf,
+  type JsonBounds,
+  type Parsed,
+  type Problem,
+  type SchemaError,
+  type Validator,
+} from "./parse.ts";
