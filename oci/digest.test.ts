@@ -55,11 +55,11 @@ test("wrong, short and endless content is refused (hostile registry, endless dat
     for (;;) yield Buffer.alloc(4);
   }
   const situations = [
-    { source: streamOf(Buffer.from("the wrong bytes")), problem: "digestMismatch" },
+    { source: streamOf(Buffer.from("the wrong bytes")), problem: "digest-mismatch" },
     { source: streamOf(good.subarray(0, 3)), problem: "truncated" },
     { source: streamOf(), problem: "truncated" },
-    { source: streamOf(good, Buffer.alloc(1)), problem: "tooLarge" },
-    { source: endless(), problem: "tooLarge" },
+    { source: streamOf(good, Buffer.alloc(1)), problem: "too-large" },
+    { source: endless(), problem: "too-large" },
   ];
   for (const { source, problem } of situations) {
     await assert.rejects(collect(verified(source, expected)), (error) => {

@@ -39,7 +39,7 @@ export function createDigester(): Digester {
   };
 }
 
-export type ContentProblem = "digestMismatch" | "tooLarge" | "truncated";
+export type ContentProblem = "digest-mismatch" | "too-large" | "truncated";
 
 /** A stream is not what its descriptor says. Thrown by {@link verified}, because a broken stream cannot return a value. */
 export class ContentError extends Error {
@@ -69,10 +69,10 @@ export async function* verified(
   digester: Digester = createDigester(),
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of source) {
-    if (digester.sizeBytes() + chunk.byteLength > expected.sizeBytes) throw new ContentError("tooLarge");
+    if (digester.sizeBytes() + chunk.byteLength > expected.sizeBytes) throw new ContentError("too-large");
     digester.update(chunk);
     yield chunk;
   }
   if (digester.sizeBytes() < expected.sizeBytes) throw new ContentError("truncated");
-  if (digester.digest() !== expected.digest) throw new ContentError("digestMismatch");
+  if (digester.digest() !== expected.digest) throw new ContentError("digest-mismatch");
 }

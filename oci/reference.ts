@@ -10,13 +10,13 @@ export interface Reference {
 }
 
 export type ReferenceProblem =
-  | "tooLong"
-  | "schemeNotAllowed"
-  | "registryMissing"
-  | "registryMalformed"
-  | "repositoryMalformed"
-  | "tagMalformed"
-  | "digestMalformed";
+  | "too-long"
+  | "scheme-not-allowed"
+  | "registry-missing"
+  | "registry-malformed"
+  | "repository-malformed"
+  | "tag-malformed"
+  | "digest-malformed";
 
 export type ParsedReference =
   | { readonly ok: true; readonly reference: Reference }
@@ -31,18 +31,18 @@ const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
 /** Grammar: OCI distribution specification 1.1, "Pulling manifests", with the registry made obligatory. */
 export function parseReference(text: string): ParsedReference {
-  if (text.length > REFERENCE_CHARACTERS_MAX) return refuse("tooLong");
-  if (text.includes("://")) return refuse("schemeNotAllowed");
+  if (text.length > REFERENCE_CHARACTERS_MAX) return refuse("too-long");
+  if (text.includes("://")) return refuse("scheme-not-allowed");
   const slash = text.indexOf("/");
-  if (slash <= 0) return refuse("registryMissing");
+  if (slash <= 0) return refuse("registry-missing");
   const registry = text.slice(0, slash).toLowerCase();
-  if (!isRegistryHost(registry)) return refuse("registryMalformed");
+  if (!isRegistryHost(registry)) return refuse("registry-malformed");
 
   const { before: named, after: digest } = cut(text.slice(slash + 1), "@");
-  if (digest !== undefined && !isDigest(digest)) return refuse("digestMalformed");
+  if (digest !== undefined && !isDigest(digest)) return refuse("digest-malformed");
   const { before: repository, after: tag } = cut(named, ":");
-  if (tag !== undefined && !isTag(tag)) return refuse("tagMalformed");
-  if (!isRepository(repository)) return refuse("repositoryMalformed");
+  if (tag !== undefined && !isTag(tag)) return refuse("tag-malformed");
+  if (!isRepository(repository)) return refuse("repository-malformed");
   return {
     ok: true,
     reference: {

@@ -4,7 +4,6 @@ import { before, describe, test } from "node:test";
 import fc from "fast-check";
 import { encodeBase64 } from "./base64.ts";
 import { preAuthenticationEncoding, signEnvelope, verifyEnvelope } from "./dsse.ts";
-import type { Envelope } from "./dsse.ts";
 import { generateKey, parsePublicKey } from "./keys.ts";
 import type { Signer } from "./keys.ts";
 
@@ -33,7 +32,7 @@ test("the vector of the DSSE protocol verifies", () => {
   assert.equal(Buffer.from(verified.payload).toString(), "hello world");
   assert.deepEqual(verified.keyids, [parsed.key.keyid]);
   // The encoding belongs to the key: the same signature in the other encoding is no signature.
-  assert.deepEqual(verifyEnvelope(envelope(raw), policy), { ok: false, problem: "unknownKey", validSignatures: 0 });
+  assert.deepEqual(verifyEnvelope(envelope(raw), policy), { ok: false, problem: "unknown-key", validSignatures: 0 });
   assert.equal(
     Buffer.from(preAuthenticationEncoding(payloadType, Buffer.from("hello world"))).toString(),
     "DSSEv1 29 http://example.com/HelloWorld 11 hello world",
@@ -102,24 +101,24 @@ describe("an envelope", () => {
       signatures: stranger.signatures.map((s) => ({ ...s, keyid: alice.publicKey.keyid })),
     };
     const situations: readonly { name: string; envelope: unknown; threshold?: number; problem: string }[] = [
-      { name: "another document type (type confusion)", envelope: otherType, problem: "wrongPayloadType" },
-      { name: "type renamed after signing", envelope: { ...otherType, payloadType: TYPE }, problem: "badSignature" },
+      { name: "another document type (type confusion)", envelope: otherType, problem: "wrong-type" },
+      { name: "type renamed after signing", envelope: { ...otherType, payloadType: TYPE }, problem: "threshold-unmet" },
       {
         name: "payload swapped (mix and match)",
         envelope: { ...good, payload: otherPayload.payload },
-        problem: "badSignature",
+        problem: "threshold-unmet",
       },
       {
         name: "one key twice is one key",
         envelope: { ...good, signatures: [mine, mine] },
         threshold: 2,
-        problem: "thresholdUnmet",
+        problem: "threshold-unmet",
       },
-      { name: "one of two", envelope: good, threshold: 2, problem: "thresholdUnmet" },
-      { name: "threshold zero is met by nobody", envelope: good, threshold: 0, problem: "thresholdUnmet" },
-      { name: "signatures stripped", envelope: { ...good, signatures: [] }, problem: "noSignatures" },
-      { name: "unknown key", envelope: stranger, problem: "unknownKey" },
-      { name: "unknown key under a known name", envelope: claimed, problem: "badSignature" },
+      { name: "one of two", envelope: good, threshold: 2, problem: "threshold-unmet" },
+      { name: "threshold zero is met by nobody", envelope: good, threshold: 0, problem: "threshold-unmet" },
+      { name: "signatures stripped", envelope: { ...good, signatures: [] }, problem: "threshold-unmet" },
+      { name: "unknown key", envelope: stranger, problem: "unknown-key" },
+      { name: "unknown key under a known name", envelope: claimed, problem: "threshold-unmet" },
       { name: "truncated base64", envelope: { ...good, payload: good.payload.slice(0, -1) }, problem: "malformed" },
       {
         name: "base64 with a hidden character",
@@ -132,12 +131,12 @@ describe("an envelope", () => {
         envelope: { ...good, signatures: [{ sig: mine.sig.slice(1) }] },
         problem: "malformed",
       },
-      { name: "huge payload", envelope: { ...good, payload: "A".repeat(2_000_000) }, problem: "tooLarge" },
+      { name: "huge payload", envelope: { ...good, payload: "A".repeat(2_000_000) }, problem: "too-large" },
       { name: "huge signature", envelope: { ...good, signatures: [{ sig: "A".repeat(1000) }] }, problem: "malformed" },
       {
         name: "many signatures",
         envelope: { ...good, signatures: Array.from({ length: 17 }, () => mine) },
-        problem: "tooManySignatures",
+        problem: "too-large",
       },
       { name: "signature is a number", envelope: { ...good, signatures: [7] }, problem: "malformed" },
       { name: "keyid is a number", envelope: { ...good, signatures: [{ ...mine, keyid: 7 }] }, problem: "malformed" },
@@ -155,7 +154,7 @@ describe("an envelope", () => {
   });
 
   test("the key id is a hint: absent or from another scheme, the signature still counts", async () => {
-    const good: Envelope = await signEnvelope(TYPE, payload, [alice]);
+    const good = await signEnvelope(TYPE, payload, [alice]);
     for (const keyid of [undefined, "", "SHA256:xyz"]) {
       const signatures = good.signatures.map(({ sig }) => (keyid === undefined ? { sig } : { sig, keyid }));
       assert.ok(verifyEnvelope({ ...good, signatures }, policy([bob, alice], 1)).ok);
@@ -165,7 +164,7 @@ describe("an envelope", () => {
   test("a key listed twice in the policy is one key", async () => {
     const good = await signEnvelope(TYPE, payload, [alice]);
     const verified = verifyEnvelope(good, policy([alice, alice], 2));
-    assert.deepEqual(verified, { ok: false, problem: "thresholdUnmet", validSignatures: 1 });
+    assert.deepEqual(verified, { ok: false, problem: "threshold-unmet", validSignatures: 1 });
   });
 
   test("arbitrary JSON never throws and never verifies", () => {

@@ -1,29 +1,12 @@
+import type { Envelope } from "@muto/spec";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import type { PublicKey, Signer } from "./keys.ts";
 
-/** A DSSE envelope (secure-systems-lab/dsse, envelope.md 1.0): exact bytes, their type, and who signed both. */
-export interface Envelope {
-  readonly payloadType: string;
-  /** Base64 of the exact signed bytes. */
-  readonly payload: string;
-  readonly signatures: readonly EnvelopeSignature[];
-}
-
-export interface EnvelopeSignature {
-  /** A hint that is not signed: it orders the attempts and decides nothing. */
-  readonly keyid?: string;
-  readonly sig: string;
-}
-
-export type EnvelopeProblem =
-  | "malformed"
-  | "tooLarge"
-  | "tooManySignatures"
-  | "wrongPayloadType"
-  | "noSignatures"
-  | "unknownKey"
-  | "badSignature"
-  | "thresholdUnmet";
+/**
+ * Why an envelope was refused, in the words of the contract's verification evidence. A signature by a known key that does
+ * not verify counts as none: what is missing then is a signature, `threshold-unmet`.
+ */
+export type EnvelopeProblem = "malformed" | "too-large" | "wrong-type" | "unknown-key" | "threshold-unmet";
 
 export type VerifiedEnvelope =
   | { readonly ok: true; readonly payload: Uint8Array; readonly keyids: readonly string[] }
@@ -38,7 +21,8 @@ export interface EnvelopePolicy {
   readonly payloadBytesMax?: number;
 }
 
-const PAYLOAD_BYTES_MAX = 1024 * 1024;
+/** As much as the contract's envelope carries. */
+const PAYLOAD_BYTES_MAX = 256 * 1024;
 const SIGNATURES_MAX = 16;
 const SIGNATURE_BYTES_MAX = 512;
 
@@ -73,8 +57,7 @@ export async function signEnvelope(
 export function verifyEnvelope(envelope: unknown, policy: EnvelopePolicy): VerifiedEnvelope {
   const read = readEnvelope(envelope, policy.payloadBytesMax ?? PAYLOAD_BYTES_MAX);
   if (typeof read === "string") return refuse(read);
-  if (read.payloadType !== policy.payloadType) return refuse("wrongPayloadType");
-  if (read.signatures.length === 0) return refuse("noSignatures");
+  if (read.payloadType !== policy.payloadType) return refuse("wrong-type");
 
   const message = preAuthenticationEncoding(read.payloadType, read.payload);
   const valid = new Set<string>();
@@ -89,8 +72,8 @@ export function verifyEnvelope(envelope: unknown, policy: EnvelopePolicy): Verif
   if (valid.size > 0 && policy.threshold >= 1 && valid.size >= policy.threshold) {
     return { ok: true, payload: read.payload, keyids: [...valid].toSorted() };
   }
-  if (valid.size > 0) return refuse("thresholdUnmet", valid.size);
-  return refuse(hinted ? "badSignature" : "unknownKey");
+  const strangersOnly = valid.size === 0 && !hinted && read.signatures.length > 0;
+  return refuse(strangersOnly ? "unknown-key" : "threshold-unmet", valid.size);
 }
 
 interface ReadEnvelope {
@@ -103,8 +86,8 @@ function readEnvelope(envelope: unknown, payloadBytesMax: number): ReadEnvelope 
   if (!isRecord(envelope)) return "malformed";
   const { payloadType, payload, signatures } = envelope;
   if (typeof payloadType !== "string" || typeof payload !== "string" || !Array.isArray(signatures)) return "malformed";
-  if (payload.length > base64Length(payloadBytesMax)) return "tooLarge";
-  if (signatures.length > SIGNATURES_MAX) return "tooManySignatures";
+  if (payload.length > base64Length(payloadBytesMax)) return "too-large";
+  if (signatures.length > SIGNATURES_MAX) return "too-large";
   const bytes = decodeBase64(payload);
   if (bytes === undefined) return "malformed";
   const read: ReadEnvelope["signatures"][number][] = [];

@@ -47,28 +47,28 @@ test("keys that are not Ed25519 or P-256 public keys in PEM are refused with the
   const good = ed25519.publicKey.export(spki).toString();
   const privatePem = ed25519.privateKey.export(pkcs8).toString();
   const situations = [
-    { pem: "", problem: "notPublicKeyPem" },
-    { pem: "hello", problem: "notPublicKeyPem" },
-    { pem: privatePem, problem: "notPublicKeyPem" },
-    { pem: good.replaceAll("PUBLIC KEY", "CERTIFICATE"), problem: "notPublicKeyPem" },
-    { pem: good + good, problem: "notPublicKeyPem" },
+    { pem: "", problem: "not-public-key-pem" },
+    { pem: "hello", problem: "not-public-key-pem" },
+    { pem: privatePem, problem: "not-public-key-pem" },
+    { pem: good.replaceAll("PUBLIC KEY", "CERTIFICATE"), problem: "not-public-key-pem" },
+    { pem: good + good, problem: "not-public-key-pem" },
     { pem: good.replace("MCow", "AAAA"), problem: "malformed" },
-    { pem: p384.publicKey.export(spki).toString(), problem: "algorithmUnsupported" },
-    { pem: rsa.publicKey.export(spki).toString(), problem: "algorithmUnsupported" },
-    { pem: "A".repeat(5000), problem: "tooLarge" },
+    { pem: p384.publicKey.export(spki).toString(), problem: "algorithm-unsupported" },
+    { pem: rsa.publicKey.export(spki).toString(), problem: "algorithm-unsupported" },
+    { pem: "A".repeat(5000), problem: "too-large" },
   ];
   for (const { pem, problem } of situations) assert.deepEqual(parsePublicKey(pem), { ok: false, problem });
 
   const secret = ed25519.privateKey.export({ ...pkcs8, cipher: "aes-256-cbc", passphrase: "x" }).toString();
   const privateSituations = [
-    { pem: good, problem: "notPrivateKeyPem" },
+    { pem: good, problem: "not-private-key-pem" },
     { pem: secret, problem: "encrypted" },
     {
       pem: "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----",
       problem: "encrypted",
     },
-    { pem: p384.privateKey.export(pkcs8).toString(), problem: "algorithmUnsupported" },
-    { pem: rsa.privateKey.export(pkcs8).toString(), problem: "algorithmUnsupported" },
+    { pem: p384.privateKey.export(pkcs8).toString(), problem: "algorithm-unsupported" },
+    { pem: rsa.privateKey.export(pkcs8).toString(), problem: "algorithm-unsupported" },
     { pem: privatePem.replace("MC4C", "AAAA"), problem: "malformed" },
   ];
   for (const { pem, problem } of privateSituations) assert.deepEqual(parsePrivateKey(pem), { ok: false, problem });

@@ -24,12 +24,12 @@ export interface Signer {
 }
 
 export type KeyProblem =
-  | "tooLarge"
-  | "notPublicKeyPem"
-  | "notPrivateKeyPem"
+  | "too-large"
+  | "not-public-key-pem"
+  | "not-private-key-pem"
   | "encrypted"
   | "malformed"
-  | "algorithmUnsupported";
+  | "algorithm-unsupported";
 
 export type ParsedPublicKey = { readonly ok: true; readonly key: PublicKey } | KeyRefusal;
 export type ParsedSigner = { readonly ok: true; readonly signer: Signer } | KeyRefusal;
@@ -46,24 +46,24 @@ const PEM_CHARACTERS_MAX = 4096;
  */
 export function parsePublicKey(pem: string): ParsedPublicKey {
   const text = pem.trim();
-  if (text.length > PEM_CHARACTERS_MAX) return refuse("tooLarge");
-  if (!isOneBlock(text, "PUBLIC KEY")) return refuse("notPublicKeyPem");
+  if (text.length > PEM_CHARACTERS_MAX) return refuse("too-large");
+  if (!isOneBlock(text, "PUBLIC KEY")) return refuse("not-public-key-pem");
   const key = attempt(() => createPublicKey({ key: text, format: "pem", type: "spki" }));
   if (key === undefined) return refuse("malformed");
   const algorithm = algorithmOf(key);
-  return algorithm === undefined ? refuse("algorithmUnsupported") : { ok: true, key: publicKeyOf(key, algorithm) };
+  return algorithm === undefined ? refuse("algorithm-unsupported") : { ok: true, key: publicKeyOf(key, algorithm) };
 }
 
 /** Reads one unencrypted `PRIVATE KEY` block (PKCS #8). */
 export function parsePrivateKey(pem: string): ParsedSigner {
   const text = pem.trim();
-  if (text.length > PEM_CHARACTERS_MAX) return refuse("tooLarge");
+  if (text.length > PEM_CHARACTERS_MAX) return refuse("too-large");
   if (/^-----BEGIN ENCRYPTED [A-Z ]*PRIVATE KEY-----/.test(text)) return refuse("encrypted");
-  if (!isOneBlock(text, "PRIVATE KEY")) return refuse("notPrivateKeyPem");
+  if (!isOneBlock(text, "PRIVATE KEY")) return refuse("not-private-key-pem");
   const key = attempt(() => createPrivateKey({ key: text, format: "pem", type: "pkcs8" }));
   if (key === undefined) return refuse("malformed");
   const algorithm = algorithmOf(key);
-  return algorithm === undefined ? refuse("algorithmUnsupported") : { ok: true, signer: signerOf(key, algorithm) };
+  return algorithm === undefined ? refuse("algorithm-unsupported") : { ok: true, signer: signerOf(key, algorithm) };
 }
 
 export interface GeneratedKey {
