@@ -11,7 +11,9 @@ const stampFile = join(modules, ".muto-installed");
 const nodeBinary = join(modules, `node-${process.platform}-${process.arch}`, "bin", "node");
 
 function lockHash() {
-  return createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  return createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
 }
 
 function installed() {
@@ -25,14 +27,25 @@ function install() {
   console.error("muto: installing dependencies as the lock file says (once, about half a minute) …");
   rmSync(stampFile, { force: true });
   // npm must not run on the pinned Node.js that it is about to replace, so node_modules/.bin leaves the path.
-  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.includes("node_modules")).join(delimiter);
-  const npm = spawnSync("npm", ["ci", "--ignore-scripts", "--include=optional", "--include=dev", "--no-fund", "--no-audit", "--loglevel=error"], {
-    cwd: root,
-    env: { ...process.env, PATH: path },
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (npm.error || npm.status !== 0) fail("`npm ci` failed. Check the network and the npm registry, then run the same command again.");
-  if (!existsSync(nodeBinary)) fail(`the pinned Node.js is missing at ${nodeBinary} although npm ci succeeded; is "optional" omitted in your npm configuration?`);
+  const path = (process.env.PATH ?? "")
+    .split(delimiter)
+    .filter((folder) => !folder.includes("node_modules"))
+    .join(delimiter);
+  const npm = spawnSync(
+    "npm",
+    ["ci", "--ignore-scripts", "--include=optional", "--include=dev", "--no-fund", "--no-audit", "--loglevel=error"],
+    {
+      cwd: root,
+      env: { ...process.env, PATH: path },
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
+  if (npm.error || npm.status !== 0)
+    fail("`npm ci` failed. Check the network and the npm registry, then run the same command again.");
+  if (!existsSync(nodeBinary))
+    fail(
+      `the pinned Node.js is missing at ${nodeBinary} although npm ci succeeded; is "optional" omitted in your npm configuration?`,
+    );
   writeFileSync(stampFile, lockHash());
 }
 
@@ -44,7 +57,9 @@ function fail(message) {
 if (!installed()) install();
 const [entry, ...args] = process.argv.slice(2);
 if (entry === undefined) fail("usage: node scripts/run.mjs ENTRY.ts [ARGUMENTS]");
-const child = spawn(nodeBinary, ["--disable-warning=ExperimentalWarning", join(root, entry), ...args], { stdio: "inherit" });
+const child = spawn(nodeBinary, ["--disable-warning=ExperimentalWarning", join(root, entry), ...args], {
+  stdio: "inherit",
+});
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => {
   process.exitCode = code ?? (signal === "SIGINT" ? 130 : 143);

@@ -1,0 +1,29 @@
+import { join } from "node:path";
+import { root, run, seconds } from "./process.ts";
+
+/** What continuous integration runs, and nothing else: static checks, every suite, and the demonstration. */
+const node = process.execPath;
+const script = (name: string, ...args: string[]) =>
+  run(node, ["--disable-warning=ExperimentalWarning", join(root, name), ...args]);
+
+const steps: readonly (readonly [name: string, step: () => Promise<number>])[] = [
+  ["static checks", () => script("scripts/lint.ts")],
+  ["tests", () => script("scripts/test.ts", "unit", "system")],
+  ["tests with services", () => script("scripts/test.ts", "services")],
+  ["demonstration", () => script("demo/main.ts")],
+];
+
+let passed = 0;
+let failed = 0;
+const summary: string[] = [];
+for (const [name, step] of steps) {
+  console.log(`\n══ ${name}`);
+  const started = performance.now();
+  const code = await step();
+  if (code === 0) passed++;
+  else failed++;
+  summary.push(`${code === 0 ? "ok    " : "FAILED"} ${name} (${seconds(started)})`);
+}
+console.log(`\n${summary.join("\n")}`);
+console.log(`steps: ${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
