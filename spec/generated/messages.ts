@@ -147,6 +147,8 @@ export interface SafetyConfigInput {
 
 export interface SignalsConfig {
   readonly speed: SignalSource;
+  /** Left out, every provider of the speed has to give the yaw rate as well. */
+  readonly yawRate?: SignalSource;
   readonly mode: SignalSource;
   readonly battery: SignalSource;
   readonly parked?: SignalSource;
@@ -158,6 +160,8 @@ export interface SignalsConfig {
 /** SignalsConfig as it may be written: what has a default may be left out. */
 export interface SignalsConfigInput {
   readonly speed: SignalSourceInput;
+  /** Left out, every provider of the speed has to give the yaw rate as well. */
+  readonly yawRate?: SignalSourceInput;
   readonly mode: SignalSourceInput;
   readonly battery: SignalSourceInput;
   readonly parked?: SignalSourceInput;
@@ -479,6 +483,14 @@ export interface AssignmentOffer {
   readonly releaseSignatures: readonly ReleaseSignature[];
 }
 
+/** A technician on the vehicle says not now (muto agent hold). A file beside the agent's state, written only by its owner; it stands until it is released, through restarts and reboots. */
+export interface LocalHold {
+  readonly kind: "muto.local-hold/v1";
+  readonly who: Name;
+  readonly why: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
+  readonly at: Timestamp;
+}
+
 /** Retained, and the last will (online false). */
 export interface Presence {
   readonly kind: "muto.presence/v1";
@@ -737,6 +749,17 @@ export interface HealthModelInput {
   readonly maxRestarts?: number;
   readonly windowSec?: number;
   readonly probes?: readonly ProbeInput[];
+}
+
+/** A technician beside the vehicle confirms that it stands still (muto agent confirm-standing). It stands in for signals that are missing, never against one that is seen; it ends with the boot, with the uptime and with the wall clock, whichever is first. */
+export interface StandingConfirmation {
+  readonly kind: "muto.standing-confirmation/v1";
+  readonly who: Name;
+  readonly at: Timestamp;
+  readonly bootId: Uuid;
+  readonly madeUptimeMs: Count;
+  readonly untilUptimeMs: Count;
+  readonly until: Timestamp;
 }
 
 export interface TrustRole {
