@@ -32,6 +32,8 @@ async function readSources(folder: string): Promise<Sources> {
   return {
     messages: new Map(documents),
     reasons: await readYaml(join(folder, "reason-codes.yaml")),
+    mediaTypes: await readYaml(join(folder, "media-types.yaml")),
+    topics: await readFile(join(folder, "mqtt-topics.md"), "utf8"),
   };
 }
 

@@ -2,6 +2,9 @@
 export * from "./generated/messages.ts";
 export * from "./generated/parsers.ts";
 export { REASON_CODES, REASONS, type Reason, type ReasonFault, type ReasonRetry } from "./generated/reasons.ts";
+export { MEDIA_TYPES, type MediaType } from "./generated/media-types.ts";
+export { TOPICS, type TopicMessages, type TopicName } from "./generated/topics.ts";
+export type { Topic, TopicParams } from "./topic.ts";
 export {
   DOCUMENT_BOUNDS,
   parseJson,

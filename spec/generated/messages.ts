@@ -233,6 +233,12 @@ export type Digest = string;
 /** SHA-256 of the public key's SPKI DER, in hexadecimal. */
 export type KeyId = string;
 
+/** SubjectPublicKeyInfo in PEM (Ed25519 or ECDSA P-256). */
+export type PublicKeyPem = string;
+
+/** Single-use secret for one vehicle's first enrolment; stored only as a hash. */
+export type ClaimToken = string;
+
 /** Name of an immutable desired state, dsr_ and a ULID. */
 export type Revision = string;
 
@@ -323,6 +329,25 @@ export interface DesiredNotify {
   readonly desiredStateRevision: Revision;
   readonly sequence: Sequence;
   readonly url: string;
+}
+
+/** What a vehicle is told about its key. pending waits for an operator, who compares the fingerprint (keyid); the vehicle asks again with backoff. It carries no keys and no configuration: those are the vehicle's own. */
+export interface EnrolmentAnswer {
+  readonly vehicleId: VehicleId;
+  readonly keyid: KeyId;
+  readonly state: "accepted" | "pending";
+}
+
+/** Payload of the envelope application/vnd.muto.enrolment.v1+json, signed with the very key it names: a vehicle asks to be known by this key. With a valid claim for its id the key is accepted at once; without one, or when another key is registered already, it waits for an operator (a second key is an alarm, never a silent replacement). */
+export interface Enrolment {
+  readonly kind: "muto.enrolment/v1";
+  readonly tenant: Tenant;
+  readonly vehicleId: VehicleId;
+  readonly publicKey: PublicKeyPem;
+  readonly claim?: ClaimToken;
+  readonly installId: Ulid;
+  readonly at: Timestamp;
+  readonly facts?: Facts;
 }
 
 /** DSSE envelope (dsse v1). Only the bytes that verified are ever parsed. */
@@ -781,6 +806,22 @@ export interface TrustFile {
 }
 
 export interface TrustRoles {
+  readonly release: TrustRole;
+  readonly assignment: TrustRole;
+}
+
+/** Payload of the envelope application/vnd.muto.root.v1+json: the keys and thresholds of every role. Version N + 1 is accepted only with the root thresholds of both N and N + 1. */
+export interface TrustRoot {
+  readonly kind: "muto.root/v1";
+  readonly tenant: Tenant;
+  readonly version: Sequence;
+  readonly issuedAt: Timestamp;
+  readonly expiresAt: Timestamp;
+  readonly roles: RootRoles;
+}
+
+export interface RootRoles {
+  readonly root: TrustRole;
   readonly release: TrustRole;
   readonly assignment: TrustRole;
 }

@@ -8,6 +8,8 @@ export const parseAgentConfig: (value: unknown) => Parsed<messages.AgentConfig> 
 export const parseAssignment: (value: unknown) => Parsed<messages.Assignment> = parserOf(validators.validateAssignment, { fillsDefaults: false });
 export const parseChangeInProgress: (value: unknown) => Parsed<messages.ChangeInProgress> = parserOf(validators.validateChangeInProgress, { fillsDefaults: false });
 export const parseDesiredNotify: (value: unknown) => Parsed<messages.DesiredNotify> = parserOf(validators.validateDesiredNotify, { fillsDefaults: false });
+export const parseEnrolmentAnswer: (value: unknown) => Parsed<messages.EnrolmentAnswer> = parserOf(validators.validateEnrolmentAnswer, { fillsDefaults: false });
+export const parseEnrolment: (value: unknown) => Parsed<messages.Enrolment> = parserOf(validators.validateEnrolment, { fillsDefaults: false });
 export const parseEnvelope: (value: unknown) => Parsed<messages.Envelope> = parserOf(validators.validateEnvelope, { fillsDefaults: false });
 export const parseEvidence: (value: unknown) => Parsed<messages.Evidence> = parserOf(validators.validateEvidence, { fillsDefaults: false });
 export const parseHealthReport: (value: unknown) => Parsed<messages.HealthReport> = parserOf(validators.validateHealthReport, { fillsDefaults: false });
@@ -21,3 +23,4 @@ export const parseSignalLine: (value: unknown) => Parsed<messages.SignalLine> = 
 export const parseStackManifest: (value: unknown) => Parsed<messages.StackManifest> = parserOf(validators.validateStackManifest, { fillsDefaults: true });
 export const parseStandingConfirmation: (value: unknown) => Parsed<messages.StandingConfirmation> = parserOf(validators.validateStandingConfirmation, { fillsDefaults: false });
 export const parseTrustFile: (value: unknown) => Parsed<messages.TrustFile> = parserOf(validators.validateTrustFile, { fillsDefaults: false });
+export const parseTrustRoot: (value: unknown) => Parsed<messages.TrustRoot> = parserOf(validators.validateTrustRoot, { fillsDefaults: false });

@@ -3587,13 +3587,10 @@ return errors === 0;
 }
 validate132.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnvelope = validate135;
-const schema53 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
-const pattern17 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
-const pattern18 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
-const schema54 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
-const schema55 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
-const pattern19 = new RegExp("^[a-f0-9]{64}$", "u");
+export const validateEnrolmentAnswer = validate135;
+const schema53 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
+const schema54 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
+const pattern17 = new RegExp("^[a-f0-9]{64}$", "u");
 
 function validate137(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:KeyId" */;
@@ -3607,7 +3604,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern19.test(data)){
+if(!pattern17.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-f0-9]{64}$"},message:"must match pattern \""+"^[a-f0-9]{64}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3633,13 +3630,455 @@ return errors === 0;
 }
 validate137.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const pattern20 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
 
-function validate136(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate135(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:EnrolmentAnswer" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate135.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.vehicleId === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "vehicleId"},message:"must have required property '"+"vehicleId"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.keyid === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "keyid"},message:"must have required property '"+"keyid"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.state === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.vehicleId !== undefined){
+if(!(validate54(data.vehicleId, {instancePath:instancePath+"/vehicleId",parentData:data,parentDataProperty:"vehicleId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate54.errors : vErrors.concat(validate54.errors);
+errors = vErrors.length;
+}
+}
+if(data.keyid !== undefined){
+if(!(validate137(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+errors = vErrors.length;
+}
+}
+if(data.state !== undefined){
+let data2 = data.state;
+if(!((data2 === "accepted") || (data2 === "pending"))){
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema53.properties.state.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+}
+else {
+const err4 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+validate135.errors = vErrors;
+return errors === 0;
+}
+validate135.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
+
+export const validateEnrolment = validate139;
+const schema55 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
+const schema56 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
+const pattern18 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
+
+function validate142(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:PublicKeyPem" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate142.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(func2(data) > 1000){
+const err0 = {instancePath,schemaPath:"#/maxLength",keyword:"maxLength",params:{limit: 1000},message:"must NOT have more than 1000 characters"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(!pattern18.test(data)){
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"+"\""};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+else {
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+validate142.errors = vErrors;
+return errors === 0;
+}
+validate142.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+const schema57 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
+const pattern19 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
+
+function validate144(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ClaimToken" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate144.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(!pattern19.test(data)){
+const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^mct_[A-Za-z0-9_-]{43}$"},message:"must match pattern \""+"^mct_[A-Za-z0-9_-]{43}$"+"\""};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate144.errors = vErrors;
+return errors === 0;
+}
+validate144.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+const schema58 = {"$id":"muto:Facts","type":"object","properties":{"os":{"$ref":"muto:Tag"},"rosDistro":{"$ref":"muto:Tag"},"arch":{"$ref":"muto:Tag"},"agentVersion":{"$ref":"muto:Version"},"diskFreeMb":{"$ref":"muto:Count"},"timezone":{"$ref":"muto:Tag"}}};
+const schema59 = {"$id":"muto:Count","type":"integer","minimum":0,"maximum":9007199254740991};
+
+function validate153(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Count" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate153.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(!(((typeof data == "number") && (!(data % 1) && !isNaN(data))) && (isFinite(data)))){
+const err0 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if((typeof data == "number") && (isFinite(data))){
+if(data > 9007199254740991 || isNaN(data)){
+const err1 = {instancePath,schemaPath:"#/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data < 0 || isNaN(data)){
+const err2 = {instancePath,schemaPath:"#/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+validate153.errors = vErrors;
+return errors === 0;
+}
+validate153.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+
+function validate148(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Facts" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate148.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.os !== undefined){
+if(!(validate56(data.os, {instancePath:instancePath+"/os",parentData:data,parentDataProperty:"os",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+errors = vErrors.length;
+}
+}
+if(data.rosDistro !== undefined){
+if(!(validate56(data.rosDistro, {instancePath:instancePath+"/rosDistro",parentData:data,parentDataProperty:"rosDistro",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+errors = vErrors.length;
+}
+}
+if(data.arch !== undefined){
+if(!(validate56(data.arch, {instancePath:instancePath+"/arch",parentData:data,parentDataProperty:"arch",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+errors = vErrors.length;
+}
+}
+if(data.agentVersion !== undefined){
+if(!(validate114(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+errors = vErrors.length;
+}
+}
+if(data.diskFreeMb !== undefined){
+if(!(validate153(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+errors = vErrors.length;
+}
+}
+if(data.timezone !== undefined){
+if(!(validate56(data.timezone, {instancePath:instancePath+"/timezone",parentData:data,parentDataProperty:"timezone",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err0 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+validate148.errors = vErrors;
+return errors === 0;
+}
+validate148.evaluated = {"props":{"os":true,"rosDistro":true,"arch":true,"agentVersion":true,"diskFreeMb":true,"timezone":true},"dynamicProps":false,"dynamicItems":false};
+
+
+function validate139(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Enrolment" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate139.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.tenant === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "tenant"},message:"must have required property '"+"tenant"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.vehicleId === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "vehicleId"},message:"must have required property '"+"vehicleId"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.publicKey === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "publicKey"},message:"must have required property '"+"publicKey"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data.installId === undefined){
+const err4 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "installId"},message:"must have required property '"+"installId"+"'"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+if(data.at === undefined){
+const err5 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "at"},message:"must have required property '"+"at"+"'"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if(data.kind !== undefined){
+if("muto.enrolment/v1" !== data.kind){
+const err6 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "muto.enrolment/v1"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.tenant !== undefined){
+if(!(validate99(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
+errors = vErrors.length;
+}
+}
+if(data.vehicleId !== undefined){
+if(!(validate54(data.vehicleId, {instancePath:instancePath+"/vehicleId",parentData:data,parentDataProperty:"vehicleId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate54.errors : vErrors.concat(validate54.errors);
+errors = vErrors.length;
+}
+}
+if(data.publicKey !== undefined){
+if(!(validate142(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+errors = vErrors.length;
+}
+}
+if(data.claim !== undefined){
+if(!(validate144(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
+errors = vErrors.length;
+}
+}
+if(data.installId !== undefined){
+if(!(validate129(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+errors = vErrors.length;
+}
+}
+if(data.at !== undefined){
+if(!(validate108(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+errors = vErrors.length;
+}
+}
+if(data.facts !== undefined){
+if(!(validate148(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+validate139.errors = vErrors;
+return errors === 0;
+}
+validate139.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
+
+export const validateEnvelope = validate157;
+const schema60 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
+const pattern20 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
+const pattern21 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
+const schema61 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+const pattern22 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
+
+function validate158(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnvelopeSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate136.evaluated;
+const evaluated0 = validate158.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3686,7 +4125,7 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern20.test(data1)){
+if(!pattern22.test(data1)){
 const err3 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
@@ -3719,17 +4158,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate136.errors = vErrors;
+validate158.errors = vErrors;
 return errors === 0;
 }
-validate136.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate158.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate135(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate157(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Envelope" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate135.evaluated;
+const evaluated0 = validate157.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3780,7 +4219,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern17.test(data0)){
+if(!pattern20.test(data0)){
 const err4 = {instancePath:instancePath+"/payloadType",schemaPath:"#/properties/payloadType/pattern",keyword:"pattern",params:{pattern: "^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"},message:"must match pattern \""+"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -3815,7 +4254,7 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(!pattern18.test(data1)){
+if(!pattern21.test(data1)){
 const err7 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]*={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]*={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err7];
@@ -3862,8 +4301,8 @@ errors++;
 }
 const len0 = data2.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate136(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
+if(!(validate158(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
 errors = vErrors.length;
 }
 }
@@ -3890,21 +4329,21 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate135.errors = vErrors;
+validate157.errors = vErrors;
 return errors === 0;
 }
-validate135.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
+validate157.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEvidence = validate140;
-const schema56 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
-const schema57 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
-const schema58 = {"$id":"muto:ReasonCode","type":"string","enum":["VERIFY_SIGNATURE_FAILED","INCOMPATIBLE_OS","INCOMPATIBLE_ROS","INSUFFICIENT_DISK","DENY_MOVING","DENY_AUTONOMOUS_MODE","DENY_LOW_BATTERY","DENY_OUTSIDE_WINDOW","ARTIFACT_DOWNLOAD_FAILED","APPLY_FAILED","READINESS_TIMEOUT","CRASH_LOOP_DETECTED","ROLLBACK_APPLIED","INCOMPATIBLE_MODEL","DESIRED_STATE_REJECTED","ROLLBACK_FAILED","DENY_LOCAL_HOLD","HEARTBEAT_TIMEOUT"]};
+export const validateEvidence = validate161;
+const schema62 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
+const schema63 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema64 = {"$id":"muto:ReasonCode","type":"string","enum":["VERIFY_SIGNATURE_FAILED","INCOMPATIBLE_OS","INCOMPATIBLE_ROS","INSUFFICIENT_DISK","DENY_MOVING","DENY_AUTONOMOUS_MODE","DENY_LOW_BATTERY","DENY_OUTSIDE_WINDOW","ARTIFACT_DOWNLOAD_FAILED","APPLY_FAILED","READINESS_TIMEOUT","CRASH_LOOP_DETECTED","ROLLBACK_APPLIED","INCOMPATIBLE_MODEL","DESIRED_STATE_REJECTED","ROLLBACK_FAILED","DENY_LOCAL_HOLD","HEARTBEAT_TIMEOUT"]};
 
-function validate142(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate163(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReasonCode" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate142.evaluated;
+const evaluated0 = validate163.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3922,7 +4361,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!((((((((((((((((((data === "VERIFY_SIGNATURE_FAILED") || (data === "INCOMPATIBLE_OS")) || (data === "INCOMPATIBLE_ROS")) || (data === "INSUFFICIENT_DISK")) || (data === "DENY_MOVING")) || (data === "DENY_AUTONOMOUS_MODE")) || (data === "DENY_LOW_BATTERY")) || (data === "DENY_OUTSIDE_WINDOW")) || (data === "ARTIFACT_DOWNLOAD_FAILED")) || (data === "APPLY_FAILED")) || (data === "READINESS_TIMEOUT")) || (data === "CRASH_LOOP_DETECTED")) || (data === "ROLLBACK_APPLIED")) || (data === "INCOMPATIBLE_MODEL")) || (data === "DESIRED_STATE_REJECTED")) || (data === "ROLLBACK_FAILED")) || (data === "DENY_LOCAL_HOLD")) || (data === "HEARTBEAT_TIMEOUT"))){
-const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema58.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema64.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -3931,17 +4370,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate142.errors = vErrors;
+validate163.errors = vErrors;
 return errors === 0;
 }
-validate142.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate163.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate141(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate162(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:GateEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate141.evaluated;
+const evaluated0 = validate162.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4022,15 +4461,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
 if(data.gate !== undefined){
 let data2 = data.gate;
 if(!((((((data2 === "moving") || (data2 === "autonomous-mode")) || (data2 === "battery")) || (data2 === "window")) || (data2 === "disk")) || (data2 === "local-hold"))){
-const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema57.properties.gate.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema63.properties.gate.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -4043,7 +4482,7 @@ errors++;
 if(data.signal !== undefined){
 let data3 = data.signal;
 if(!(((((((((((data3 === "speed") || (data3 === "angular-speed")) || (data3 === "standstill")) || (data3 === "parked")) || (data3 === "mode")) || (data3 === "battery")) || (data3 === "clock")) || (data3 === "window")) || (data3 === "disk")) || (data3 === "hold")) || (data3 === "change-acknowledged"))){
-const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema57.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema63.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4056,7 +4495,7 @@ errors++;
 if(data.problem !== undefined){
 let data4 = data.problem;
 if(!(((((((data4 === "missing") || (data4 === "stale")) || (data4 === "malformed")) || (data4 === "out-of-bounds")) || (data4 === "not-trusted")) || (data4 === "held")) || (data4 === "not-acknowledged"))){
-const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema57.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema63.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -4075,7 +4514,7 @@ errors = vErrors.length;
 if(data.required !== undefined){
 let data6 = data.required;
 if((((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (typeof data6 !== "string")) && (data6 !== null)){
-const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema57.properties.required.type},message:"must be number,boolean,string,null"};
+const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema63.properties.required.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -4100,7 +4539,7 @@ errors++;
 if(data.seen !== undefined){
 let data7 = data.seen;
 if((((!((typeof data7 == "number") && (isFinite(data7)))) && (typeof data7 !== "boolean")) && (typeof data7 !== "string")) && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema57.properties.seen.type},message:"must be number,boolean,string,null"};
+const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema63.properties.seen.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -4125,7 +4564,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data8 = data.ageMs;
 if((!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))) && (data8 !== null)){
-const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema57.properties.ageMs.type},message:"must be integer,null"};
+const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema63.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -4158,68 +4597,18 @@ vErrors.push(err16);
 }
 errors++;
 }
-validate141.errors = vErrors;
+validate162.errors = vErrors;
 return errors === 0;
 }
-validate141.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate162.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema59 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
-const schema60 = {"$id":"muto:Count","type":"integer","minimum":0,"maximum":9007199254740991};
+const schema65 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
 
-function validate148(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:Count" */;
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate148.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(!(((typeof data == "number") && (!(data % 1) && !isNaN(data))) && (isFinite(data)))){
-const err0 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-if((typeof data == "number") && (isFinite(data))){
-if(data > 9007199254740991 || isNaN(data)){
-const err1 = {instancePath,schemaPath:"#/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991"};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-if(data < 0 || isNaN(data)){
-const err2 = {instancePath,schemaPath:"#/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0"};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-}
-validate148.errors = vErrors;
-return errors === 0;
-}
-validate148.evaluated = {"dynamicProps":false,"dynamicItems":false};
-
-
-function validate145(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate166(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:VerificationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate145.evaluated;
+const evaluated0 = validate166.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4270,15 +4659,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
 if(data.problem !== undefined){
 let data2 = data.problem;
 if(!(((((((((((((((data2 === "malformed") || (data2 === "wrong-type")) || (data2 === "threshold-unmet")) || (data2 === "unknown-key")) || (data2 === "wrong-tenant")) || (data2 === "wrong-vehicle")) || (data2 === "sequence-too-old")) || (data2 === "sequence-conflict")) || (data2 === "expired")) || (data2 === "start-expired")) || (data2 === "digest-mismatch")) || (data2 === "release-unsigned")) || (data2 === "epoch-too-old")) || (data2 === "manifest-mismatch")) || (data2 === "too-large"))){
-const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema59.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema65.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -4295,14 +4684,14 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate148(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.floor !== undefined){
-if(!(validate148(data.floor, {instancePath:instancePath+"/floor",parentData:data,parentDataProperty:"floor",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.floor, {instancePath:instancePath+"/floor",parentData:data,parentDataProperty:"floor",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -4317,18 +4706,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate145.errors = vErrors;
+validate166.errors = vErrors;
 return errors === 0;
 }
-validate145.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
+validate166.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema61 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
+const schema66 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
 
-function validate151(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate171(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:CompatibilityEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate151.evaluated;
+const evaluated0 = validate171.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4399,15 +4788,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
 if(data.fact !== undefined){
 let data2 = data.fact;
 if(!((((data2 === "model") || (data2 === "os")) || (data2 === "rosDistro")) || (data2 === "runtime"))){
-const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema61.properties.fact.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema66.properties.fact.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -4519,18 +4908,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate151.errors = vErrors;
+validate171.errors = vErrors;
 return errors === 0;
 }
-validate151.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+validate171.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema62 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
+const schema67 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
 
-function validate155(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate175(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DownloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate155.evaluated;
+const evaluated0 = validate175.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4621,8 +5010,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -4635,7 +5024,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((((data3 === "not-found") || (data3 === "unauthorized")) || (data3 === "digest-mismatch")) || (data3 === "too-large")) || (data3 === "too-slow")) || (data3 === "truncated")) || (data3 === "unreachable")) || (data3 === "unexpected-status")) || (data3 === "budget"))){
-const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema62.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema67.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4681,20 +5070,20 @@ errors++;
 }
 }
 if(data.attempts !== undefined){
-if(!(validate148(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.bytesReceived !== undefined){
-if(!(validate148(data.bytesReceived, {instancePath:instancePath+"/bytesReceived",parentData:data,parentDataProperty:"bytesReceived",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.bytesReceived, {instancePath:instancePath+"/bytesReceived",parentData:data,parentDataProperty:"bytesReceived",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.bytesExpected !== undefined){
-if(!(validate148(data.bytesExpected, {instancePath:instancePath+"/bytesExpected",parentData:data,parentDataProperty:"bytesExpected",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.bytesExpected, {instancePath:instancePath+"/bytesExpected",parentData:data,parentDataProperty:"bytesExpected",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -4709,19 +5098,19 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate155.errors = vErrors;
+validate175.errors = vErrors;
 return errors === 0;
 }
-validate155.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
+validate175.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema63 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
-const pattern21 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
+const schema68 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
+const pattern23 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
-function validate161(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate181(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate161.evaluated;
+const evaluated0 = validate181.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4802,8 +5191,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -4816,7 +5205,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered"))){
-const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema63.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema68.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -4829,7 +5218,7 @@ errors++;
 if(data.exitCode !== undefined){
 let data4 = data.exitCode;
 if((!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))) && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema63.properties.exitCode.type},message:"must be integer,null"};
+const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema68.properties.exitCode.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4842,7 +5231,7 @@ errors++;
 if(data.signal !== undefined){
 let data5 = data.signal;
 if((typeof data5 !== "string") && (data5 !== null)){
-const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema63.properties.signal.type},message:"must be string,null"};
+const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema68.properties.signal.type},message:"must be string,null"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -4852,7 +5241,7 @@ vErrors.push(err9);
 errors++;
 }
 if(typeof data5 === "string"){
-if(!pattern21.test(data5)){
+if(!pattern23.test(data5)){
 const err10 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/pattern",keyword:"pattern",params:{pattern: "^SIG[A-Z0-9+-]{2,12}$"},message:"must match pattern \""+"^SIG[A-Z0-9+-]{2,12}$"+"\""};
 if(vErrors === null){
 vErrors = [err10];
@@ -4865,14 +5254,14 @@ errors++;
 }
 }
 if(data.exits !== undefined){
-if(!(validate148(data.exits, {instancePath:instancePath+"/exits",parentData:data,parentDataProperty:"exits",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.exits, {instancePath:instancePath+"/exits",parentData:data,parentDataProperty:"exits",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.windowSec !== undefined){
-if(!(validate148(data.windowSec, {instancePath:instancePath+"/windowSec",parentData:data,parentDataProperty:"windowSec",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.windowSec, {instancePath:instancePath+"/windowSec",parentData:data,parentDataProperty:"windowSec",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -4887,18 +5276,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate161.errors = vErrors;
+validate181.errors = vErrors;
 return errors === 0;
 }
-validate161.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
+validate181.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema64 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"enum":["process","http","tcp","log"]},"met":{"type":"boolean"},"seen":{"type":["number","boolean","null"]},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
+const schema69 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"enum":["process","http","tcp","log"]},"met":{"type":"boolean"},"seen":{"type":["number","boolean","null"]},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
 
-function validate166(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate186(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProbeEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate166.evaluated;
+const evaluated0 = validate186.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4999,8 +5388,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -5019,7 +5408,7 @@ errors = vErrors.length;
 if(data.probeKind !== undefined){
 let data4 = data.probeKind;
 if(!((((data4 === "process") || (data4 === "http")) || (data4 === "tcp")) || (data4 === "log"))){
-const err9 = {instancePath:instancePath+"/probeKind",schemaPath:"#/properties/probeKind/enum",keyword:"enum",params:{allowedValues: schema64.properties.probeKind.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/probeKind",schemaPath:"#/properties/probeKind/enum",keyword:"enum",params:{allowedValues: schema69.properties.probeKind.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -5044,7 +5433,7 @@ errors++;
 if(data.seen !== undefined){
 let data6 = data.seen;
 if(((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (data6 !== null)){
-const err11 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema64.properties.seen.type},message:"must be number,boolean,null"};
+const err11 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema69.properties.seen.type},message:"must be number,boolean,null"};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -5057,7 +5446,7 @@ errors++;
 if(data.before !== undefined){
 let data7 = data.before;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema64.properties.before.type},message:"must be boolean,null"};
+const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema69.properties.before.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -5068,8 +5457,8 @@ errors++;
 }
 }
 if(data.attempts !== undefined){
-if(!(validate148(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -5109,19 +5498,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate166.errors = vErrors;
+validate186.errors = vErrors;
 return errors === 0;
 }
-validate166.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"seen":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
+validate186.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"seen":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema65 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
-const pattern22 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
+const schema70 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
+const pattern24 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
 
-function validate171(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate191(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StorageEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate171.evaluated;
+const evaluated0 = validate191.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5182,15 +5571,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
 if(data.operation !== undefined){
 let data2 = data.operation;
 if(!(((((data2 === "journal") || (data2 === "content")) || (data2 === "set")) || (data2 === "outbox")) || (data2 === "key"))){
-const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema65.properties.operation.enum},message:"must be equal to one of the allowed values"};
+const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema70.properties.operation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -5203,7 +5592,7 @@ errors++;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(typeof data3 === "string"){
-if(!pattern22.test(data3)){
+if(!pattern24.test(data3)){
 const err6 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/pattern",keyword:"pattern",params:{pattern: "^E[A-Z0-9]{2,15}$"},message:"must match pattern \""+"^E[A-Z0-9]{2,15}$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -5226,14 +5615,14 @@ errors++;
 }
 }
 if(data.neededMb !== undefined){
-if(!(validate148(data.neededMb, {instancePath:instancePath+"/neededMb",parentData:data,parentDataProperty:"neededMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.neededMb, {instancePath:instancePath+"/neededMb",parentData:data,parentDataProperty:"neededMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.freeMb !== undefined){
-if(!(validate148(data.freeMb, {instancePath:instancePath+"/freeMb",parentData:data,parentDataProperty:"freeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.freeMb, {instancePath:instancePath+"/freeMb",parentData:data,parentDataProperty:"freeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -5248,18 +5637,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate171.errors = vErrors;
+validate191.errors = vErrors;
 return errors === 0;
 }
-validate171.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
+validate191.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema66 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
+const schema71 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
 
-function validate175(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate195(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RollbackEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate175.evaluated;
+const evaluated0 = validate195.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5320,8 +5709,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -5391,8 +5780,8 @@ vErrors = null;
 }
 }
 if(data.reboots !== undefined){
-if(!(validate148(data.reboots, {instancePath:instancePath+"/reboots",parentData:data,parentDataProperty:"reboots",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.reboots, {instancePath:instancePath+"/reboots",parentData:data,parentDataProperty:"reboots",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -5407,18 +5796,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate175.errors = vErrors;
+validate195.errors = vErrors;
 return errors === 0;
 }
-validate175.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
+validate195.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema67 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
+const schema72 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
 
-function validate180(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate200(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:QuarantineEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate180.evaluated;
+const evaluated0 = validate200.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5479,8 +5868,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -5507,18 +5896,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate180.errors = vErrors;
+validate200.errors = vErrors;
 return errors === 0;
 }
-validate180.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
+validate200.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema68 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
+const schema73 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate184(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate204(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ConfirmationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate184.evaluated;
+const evaluated0 = validate204.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5569,8 +5958,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -5591,18 +5980,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate184.errors = vErrors;
+validate204.errors = vErrors;
 return errors === 0;
 }
-validate184.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate204.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema69 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
+const schema74 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
 
-function validate187(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate207(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OutputTailEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate187.evaluated;
+const evaluated0 = validate207.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5673,8 +6062,8 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate142(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -5691,8 +6080,8 @@ errors = vErrors.length;
 }
 }
 if(data.bytes !== undefined){
-if(!(validate148(data.bytes, {instancePath:instancePath+"/bytes",parentData:data,parentDataProperty:"bytes",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.bytes, {instancePath:instancePath+"/bytes",parentData:data,parentDataProperty:"bytes",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -5707,17 +6096,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate187.errors = vErrors;
+validate207.errors = vErrors;
 return errors === 0;
 }
-validate187.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
+validate207.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate140(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate161(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Evidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate140.evaluated;
+const evaluated0 = validate161.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5738,8 +6127,8 @@ errors++;
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "gate"){
-if(!(validate141(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+if(!(validate162(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -5754,8 +6143,8 @@ props0.seen = true;
 props0.ageMs = true;
 }
 else if(tag0 === "verification"){
-if(!(validate145(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
+if(!(validate166(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5769,8 +6158,8 @@ props0.floor = true;
 }
 }
 else if(tag0 === "compatibility"){
-if(!(validate151(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+if(!(validate171(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5783,8 +6172,8 @@ props0.seen = true;
 }
 }
 else if(tag0 === "download"){
-if(!(validate155(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+if(!(validate175(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5800,8 +6189,8 @@ props0.bytesExpected = true;
 }
 }
 else if(tag0 === "workload"){
-if(!(validate161(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+if(!(validate181(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5817,8 +6206,8 @@ props0.windowSec = true;
 }
 }
 else if(tag0 === "probe"){
-if(!(validate166(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+if(!(validate186(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5836,8 +6225,8 @@ props0.waitedSec = true;
 }
 }
 else if(tag0 === "storage"){
-if(!(validate171(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+if(!(validate191(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5851,8 +6240,8 @@ props0.freeMb = true;
 }
 }
 else if(tag0 === "rollback"){
-if(!(validate175(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+if(!(validate195(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5865,8 +6254,8 @@ props0.reboots = true;
 }
 }
 else if(tag0 === "quarantine"){
-if(!(validate180(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
+if(!(validate200(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5878,8 +6267,8 @@ props0.since = true;
 }
 }
 else if(tag0 === "confirmation"){
-if(!(validate184(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+if(!(validate204(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5890,8 +6279,8 @@ props0.until = true;
 }
 }
 else if(tag0 === "output-tail"){
-if(!(validate187(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+if(!(validate207(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -5935,22 +6324,22 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate140.errors = vErrors;
+validate161.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate140.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate161.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
-export const validateHealthReport = validate203;
-const schema70 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}}}};
-const schema71 = {"$id":"muto:SafetySnapshot","type":"object","required":["moving","autonomousMode","batteryPct","insideWindow"],"properties":{"moving":{"$ref":"muto:SeenBoolean"},"autonomousMode":{"$ref":"muto:SeenBoolean"},"batteryPct":{"$ref":"muto:SeenNumber"},"insideWindow":{"$ref":"muto:SeenBoolean"}}};
-const schema72 = {"$id":"muto:SeenBoolean","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["boolean","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
+export const validateHealthReport = validate223;
+const schema75 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}}}};
+const schema76 = {"$id":"muto:SafetySnapshot","type":"object","required":["moving","autonomousMode","batteryPct","insideWindow"],"properties":{"moving":{"$ref":"muto:SeenBoolean"},"autonomousMode":{"$ref":"muto:SeenBoolean"},"batteryPct":{"$ref":"muto:SeenNumber"},"insideWindow":{"$ref":"muto:SeenBoolean"}}};
+const schema77 = {"$id":"muto:SeenBoolean","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["boolean","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
 
-function validate211(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate231(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SeenBoolean" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate211.evaluated;
+const evaluated0 = validate231.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5981,7 +6370,7 @@ errors++;
 if(data.value !== undefined){
 let data0 = data.value;
 if((typeof data0 !== "boolean") && (data0 !== null)){
-const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema72.properties.value.type},message:"must be boolean,null"};
+const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema77.properties.value.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -5994,7 +6383,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data1 = data.ageMs;
 if((!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))) && (data1 !== null)){
-const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema72.properties.ageMs.type},message:"must be integer,null"};
+const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema77.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6027,18 +6416,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate211.errors = vErrors;
+validate231.errors = vErrors;
 return errors === 0;
 }
-validate211.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate231.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema73 = {"$id":"muto:SeenNumber","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["number","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema78 = {"$id":"muto:SeenNumber","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["number","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
 
-function validate214(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate234(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SeenNumber" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate214.evaluated;
+const evaluated0 = validate234.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6069,7 +6458,7 @@ errors++;
 if(data.value !== undefined){
 let data0 = data.value;
 if((!((typeof data0 == "number") && (isFinite(data0)))) && (data0 !== null)){
-const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema73.properties.value.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema78.properties.value.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6082,7 +6471,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data1 = data.ageMs;
 if((!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))) && (data1 !== null)){
-const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema73.properties.ageMs.type},message:"must be integer,null"};
+const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema78.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6115,17 +6504,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate214.errors = vErrors;
+validate234.errors = vErrors;
 return errors === 0;
 }
-validate214.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate234.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate210(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate230(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SafetySnapshot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate210.evaluated;
+const evaluated0 = validate230.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6174,26 +6563,26 @@ vErrors.push(err3);
 errors++;
 }
 if(data.moving !== undefined){
-if(!(validate211(data.moving, {instancePath:instancePath+"/moving",parentData:data,parentDataProperty:"moving",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+if(!(validate231(data.moving, {instancePath:instancePath+"/moving",parentData:data,parentDataProperty:"moving",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
 errors = vErrors.length;
 }
 }
 if(data.autonomousMode !== undefined){
-if(!(validate211(data.autonomousMode, {instancePath:instancePath+"/autonomousMode",parentData:data,parentDataProperty:"autonomousMode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+if(!(validate231(data.autonomousMode, {instancePath:instancePath+"/autonomousMode",parentData:data,parentDataProperty:"autonomousMode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
 errors = vErrors.length;
 }
 }
 if(data.batteryPct !== undefined){
-if(!(validate214(data.batteryPct, {instancePath:instancePath+"/batteryPct",parentData:data,parentDataProperty:"batteryPct",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate214.errors : vErrors.concat(validate214.errors);
+if(!(validate234(data.batteryPct, {instancePath:instancePath+"/batteryPct",parentData:data,parentDataProperty:"batteryPct",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
 errors = vErrors.length;
 }
 }
 if(data.insideWindow !== undefined){
-if(!(validate211(data.insideWindow, {instancePath:instancePath+"/insideWindow",parentData:data,parentDataProperty:"insideWindow",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+if(!(validate231(data.insideWindow, {instancePath:instancePath+"/insideWindow",parentData:data,parentDataProperty:"insideWindow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
 errors = vErrors.length;
 }
 }
@@ -6208,84 +6597,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate210.errors = vErrors;
+validate230.errors = vErrors;
 return errors === 0;
 }
-validate210.evaluated = {"props":{"moving":true,"autonomousMode":true,"batteryPct":true,"insideWindow":true},"dynamicProps":false,"dynamicItems":false};
+validate230.evaluated = {"props":{"moving":true,"autonomousMode":true,"batteryPct":true,"insideWindow":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema74 = {"$id":"muto:Facts","type":"object","properties":{"os":{"$ref":"muto:Tag"},"rosDistro":{"$ref":"muto:Tag"},"arch":{"$ref":"muto:Tag"},"agentVersion":{"$ref":"muto:Version"},"diskFreeMb":{"$ref":"muto:Count"},"timezone":{"$ref":"muto:Tag"}}};
+const schema79 = {"$id":"muto:WorkloadHealth","type":"object","required":["name","state","restarts"],"properties":{"name":{"$ref":"muto:Name"},"state":{"enum":["starting","running","ready","exited","completed","stopped","unsupervised"]},"restarts":{"$ref":"muto:Count"},"isolation":{"enum":["full","degraded"]}}};
 
-function validate220(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:Facts" */;
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate220.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.os !== undefined){
-if(!(validate56(data.os, {instancePath:instancePath+"/os",parentData:data,parentDataProperty:"os",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
-errors = vErrors.length;
-}
-}
-if(data.rosDistro !== undefined){
-if(!(validate56(data.rosDistro, {instancePath:instancePath+"/rosDistro",parentData:data,parentDataProperty:"rosDistro",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
-errors = vErrors.length;
-}
-}
-if(data.arch !== undefined){
-if(!(validate56(data.arch, {instancePath:instancePath+"/arch",parentData:data,parentDataProperty:"arch",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
-errors = vErrors.length;
-}
-}
-if(data.agentVersion !== undefined){
-if(!(validate114(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
-errors = vErrors.length;
-}
-}
-if(data.diskFreeMb !== undefined){
-if(!(validate148(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
-errors = vErrors.length;
-}
-}
-if(data.timezone !== undefined){
-if(!(validate56(data.timezone, {instancePath:instancePath+"/timezone",parentData:data,parentDataProperty:"timezone",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
-errors = vErrors.length;
-}
-}
-}
-else {
-const err0 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-validate220.errors = vErrors;
-return errors === 0;
-}
-validate220.evaluated = {"props":{"os":true,"rosDistro":true,"arch":true,"agentVersion":true,"diskFreeMb":true,"timezone":true},"dynamicProps":false,"dynamicItems":false};
-
-const schema75 = {"$id":"muto:WorkloadHealth","type":"object","required":["name","state","restarts"],"properties":{"name":{"$ref":"muto:Name"},"state":{"enum":["starting","running","ready","exited","completed","stopped","unsupervised"]},"restarts":{"$ref":"muto:Count"},"isolation":{"enum":["full","degraded"]}}};
-
-function validate228(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate241(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadHealth" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate228.evaluated;
+const evaluated0 = validate241.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6332,7 +6655,7 @@ errors = vErrors.length;
 if(data.state !== undefined){
 let data1 = data.state;
 if(!(((((((data1 === "starting") || (data1 === "running")) || (data1 === "ready")) || (data1 === "exited")) || (data1 === "completed")) || (data1 === "stopped")) || (data1 === "unsupervised"))){
-const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema75.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema79.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6343,15 +6666,15 @@ errors++;
 }
 }
 if(data.restarts !== undefined){
-if(!(validate148(data.restarts, {instancePath:instancePath+"/restarts",parentData:data,parentDataProperty:"restarts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.restarts, {instancePath:instancePath+"/restarts",parentData:data,parentDataProperty:"restarts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.isolation !== undefined){
 let data3 = data.isolation;
 if(!((data3 === "full") || (data3 === "degraded"))){
-const err4 = {instancePath:instancePath+"/isolation",schemaPath:"#/properties/isolation/enum",keyword:"enum",params:{allowedValues: schema75.properties.isolation.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/isolation",schemaPath:"#/properties/isolation/enum",keyword:"enum",params:{allowedValues: schema79.properties.isolation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6372,17 +6695,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate228.errors = vErrors;
+validate241.errors = vErrors;
 return errors === 0;
 }
-validate228.evaluated = {"props":{"name":true,"state":true,"restarts":true,"isolation":true},"dynamicProps":false,"dynamicItems":false};
+validate241.evaluated = {"props":{"name":true,"state":true,"restarts":true,"isolation":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate203(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate223(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate203.evaluated;
+const evaluated0 = validate223.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6705,14 +7028,14 @@ errors++;
 }
 }
 if(data.safetySnapshot !== undefined){
-if(!(validate210(data.safetySnapshot, {instancePath:instancePath+"/safetySnapshot",parentData:data,parentDataProperty:"safetySnapshot",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
+if(!(validate230(data.safetySnapshot, {instancePath:instancePath+"/safetySnapshot",parentData:data,parentDataProperty:"safetySnapshot",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
 errors = vErrors.length;
 }
 }
 if(data.diskFreeMb !== undefined){
-if(!(validate148(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -6723,8 +7046,8 @@ errors = vErrors.length;
 }
 }
 if(data.facts !== undefined){
-if(!(validate220(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
+if(!(validate148(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
 errors = vErrors.length;
 }
 }
@@ -6743,8 +7066,8 @@ errors++;
 }
 const len0 = data14.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate228(data14[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data14,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
+if(!(validate241(data14[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data14,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
 errors = vErrors.length;
 }
 }
@@ -6771,22 +7094,22 @@ vErrors.push(err22);
 }
 errors++;
 }
-validate203.errors = vErrors;
+validate223.errors = vErrors;
 return errors === 0;
 }
-validate203.evaluated = {"props":{"kind":true,"vehicleId":true,"installId":true,"bootId":true,"at":true,"stack":true,"desiredStateRevision":true,"rollbackReady":true,"volatile":true,"changeInProgress":true,"safetySnapshot":true,"diskFreeMb":true,"agentVersion":true,"facts":true,"workloads":true},"dynamicProps":false,"dynamicItems":false};
+validate223.evaluated = {"props":{"kind":true,"vehicleId":true,"installId":true,"bootId":true,"at":true,"stack":true,"desiredStateRevision":true,"rollbackReady":true,"volatile":true,"changeInProgress":true,"safetySnapshot":true,"diskFreeMb":true,"agentVersion":true,"facts":true,"workloads":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLatestDesired = validate232;
-const schema76 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
-const schema77 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
-const schema78 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"},"required":["form"]};
-const schema79 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+export const validateLatestDesired = validate245;
+const schema80 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
+const schema81 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
+const schema82 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"},"required":["form"]};
+const schema83 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 
-function validate236(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate249(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SimpleSigningSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate236.evaluated;
+const evaluated0 = validate249.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6849,7 +7172,7 @@ vErrors.push(err4);
 }
 errors++;
 }
-if(!pattern20.test(data1)){
+if(!pattern22.test(data1)){
 const err5 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err5];
@@ -6884,7 +7207,7 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern20.test(data2)){
+if(!pattern22.test(data2)){
 const err8 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err8];
@@ -6917,18 +7240,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate236.errors = vErrors;
+validate249.errors = vErrors;
 return errors === 0;
 }
-validate236.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate249.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema80 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
+const schema84 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
 
-function validate237(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate250(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:BundleSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate237.evaluated;
+const evaluated0 = validate250.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6981,7 +7304,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern20.test(data1)){
+if(!pattern22.test(data1)){
 const err4 = {instancePath:instancePath+"/bundle",schemaPath:"#/properties/bundle/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -7014,17 +7337,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate237.errors = vErrors;
+validate250.errors = vErrors;
 return errors === 0;
 }
-validate237.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
+validate250.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate235(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate248(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReleaseSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate235.evaluated;
+const evaluated0 = validate248.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7045,8 +7368,8 @@ errors++;
 const tag0 = data.form;
 if(typeof tag0 == "string"){
 if(tag0 === "simple-signing"){
-if(!(validate236(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+if(!(validate249(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -7055,8 +7378,8 @@ props0.payload = true;
 props0.sig = true;
 }
 else if(tag0 === "sigstore-bundle"){
-if(!(validate237(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+if(!(validate250(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -7097,18 +7420,18 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate235.errors = vErrors;
+validate248.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate235.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate248.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate233(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate246(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AssignmentOffer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate233.evaluated;
+const evaluated0 = validate246.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7137,8 +7460,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.envelope !== undefined){
-if(!(validate135(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+if(!(validate157(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
 errors = vErrors.length;
 }
 }
@@ -7157,8 +7480,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate235(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
+if(!(validate248(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
 errors = vErrors.length;
 }
 }
@@ -7185,17 +7508,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate233.errors = vErrors;
+validate246.errors = vErrors;
 return errors === 0;
 }
-validate233.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
+validate246.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate232(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate245(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LatestDesired" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate232.evaluated;
+const evaluated0 = validate245.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7235,8 +7558,8 @@ valid1 = true;
 passing0 = 0;
 }
 const _errs5 = errors;
-if(!(validate233(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
+if(!(validate246(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs5 === errors;
@@ -7286,19 +7609,19 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate232.errors = vErrors;
+validate245.errors = vErrors;
 return errors === 0;
 }
-validate232.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate245.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLocalHold = validate242;
-const schema81 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateLocalHold = validate255;
+const schema85 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate242(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate255(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalHold" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate242.evaluated;
+const evaluated0 = validate255.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7379,7 +7702,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema81.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema85.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7406,19 +7729,19 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate242.errors = vErrors;
+validate255.errors = vErrors;
 return errors === 0;
 }
-validate242.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate255.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validatePresence = validate245;
-const schema82 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
+export const validatePresence = validate258;
+const schema86 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate245(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate258(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Presence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate245.evaluated;
+const evaluated0 = validate258.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7503,22 +7826,22 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate245.errors = vErrors;
+validate258.errors = vErrors;
 return errors === 0;
 }
-validate245.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate258.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReasonCode = validate142;
+export const validateReasonCode = validate163;
 
-export const validateReconcileReport = validate248;
-const schema83 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
-const schema84 = {"$id":"muto:ReasonCodeList","type":"array","maxItems":18,"uniqueItems":true,"items":{"$ref":"muto:ReasonCode"}};
+export const validateReconcileReport = validate261;
+const schema87 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
+const schema88 = {"$id":"muto:ReasonCodeList","type":"array","maxItems":18,"uniqueItems":true,"items":{"$ref":"muto:ReasonCode"}};
 
-function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate265(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReasonCodeList" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate252.evaluated;
+const evaluated0 = validate265.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7538,8 +7861,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate142(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+if(!(validate163(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
 errors = vErrors.length;
 }
 }
@@ -7574,18 +7897,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate252.errors = vErrors;
+validate265.errors = vErrors;
 return errors === 0;
 }
-validate252.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate265.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema85 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
+const schema89 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
 
-function validate255(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate268(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timings" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate255.evaluated;
+const evaluated0 = validate268.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7704,17 +8027,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate255.errors = vErrors;
+validate268.errors = vErrors;
 return errors === 0;
 }
-validate255.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
+validate268.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate248(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate261(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReconcileReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate248.evaluated;
+const evaluated0 = validate261.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7980,15 +8303,15 @@ vErrors = null;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate148(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.status !== undefined){
 let data4 = data.status;
 if(!((((((data4 === "converged") || (data4 === "applying")) || (data4 === "pending")) || (data4 === "blocked")) || (data4 === "failed")) || (data4 === "rolled_back"))){
-const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema83.properties.status.enum},message:"must be equal to one of the allowed values"};
+const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema87.properties.status.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -7999,14 +8322,14 @@ errors++;
 }
 }
 if(data.reasonCodes !== undefined){
-if(!(validate252(data.reasonCodes, {instancePath:instancePath+"/reasonCodes",parentData:data,parentDataProperty:"reasonCodes",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+if(!(validate265(data.reasonCodes, {instancePath:instancePath+"/reasonCodes",parentData:data,parentDataProperty:"reasonCodes",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
 errors = vErrors.length;
 }
 }
 if(data.timings !== undefined){
-if(!(validate255(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+if(!(validate268(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
 errors = vErrors.length;
 }
 }
@@ -8139,7 +8462,7 @@ let valid3 = false;
 let passing2 = null;
 const _errs25 = errors;
 if(!(((data13 === "active") || (data13 === "previous")) || (data13 === "staged"))){
-const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema83.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema87.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -8261,15 +8584,15 @@ vErrors = null;
 }
 }
 if(data.attempt !== undefined){
-if(!(validate148(data.attempt, {instancePath:instancePath+"/attempt",parentData:data,parentDataProperty:"attempt",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.attempt, {instancePath:instancePath+"/attempt",parentData:data,parentDataProperty:"attempt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.phase !== undefined){
 let data16 = data.phase;
 if(!((((((((((((data16 === "idle") || (data16 === "verify")) || (data16 === "download")) || (data16 === "stage")) || (data16 === "gate")) || (data16 === "switch")) || (data16 === "probe")) || (data16 === "probation")) || (data16 === "commit")) || (data16 === "rollback")) || (data16 === "repair")) || (data16 === "hold"))){
-const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema83.properties.phase.enum},message:"must be equal to one of the allowed values"};
+const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema87.properties.phase.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -8306,8 +8629,8 @@ errors++;
 }
 const len0 = data18.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate140(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
+if(!(validate161(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
 errors = vErrors.length;
 }
 }
@@ -8334,22 +8657,22 @@ vErrors.push(err36);
 }
 errors++;
 }
-validate248.errors = vErrors;
+validate261.errors = vErrors;
 return errors === 0;
 }
-validate248.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true},"dynamicProps":false,"dynamicItems":false};
+validate261.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReleaseSignature = validate235;
+export const validateReleaseSignature = validate248;
 
-export const validateSignalLine = validate265;
-const schema86 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
-const schema87 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+export const validateSignalLine = validate278;
+const schema90 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
+const schema91 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
 
-function validate267(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate280(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HoldSignal" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate267.evaluated;
+const evaluated0 = validate280.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8388,7 +8711,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema87.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema91.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8409,17 +8732,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate267.errors = vErrors;
+validate280.errors = vErrors;
 return errors === 0;
 }
-validate267.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
+validate280.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate265(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate278(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalLine" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate265.evaluated;
+const evaluated0 = validate278.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8458,7 +8781,7 @@ errors = vErrors.length;
 if(data.speedMps !== undefined){
 let data2 = data.speedMps;
 if((!((typeof data2 == "number") && (isFinite(data2)))) && (data2 !== null)){
-const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema86.properties.speedMps.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema90.properties.speedMps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8493,7 +8816,7 @@ errors++;
 if(data.yawRateRadps !== undefined){
 let data3 = data.yawRateRadps;
 if((!((typeof data3 == "number") && (isFinite(data3)))) && (data3 !== null)){
-const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema86.properties.yawRateRadps.type},message:"must be number,null"};
+const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema90.properties.yawRateRadps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8528,7 +8851,7 @@ errors++;
 if(data.parked !== undefined){
 let data4 = data.parked;
 if((typeof data4 !== "boolean") && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema86.properties.parked.type},message:"must be boolean,null"};
+const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema90.properties.parked.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8545,7 +8868,7 @@ let valid1 = false;
 let passing0 = null;
 const _errs11 = errors;
 if(!(((((data5 === "manual") || (data5 === "stopped")) || (data5 === "autonomous")) || (data5 === "transition")) || (data5 === "minimal-risk-manoeuvre"))){
-const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema86.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema90.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -8606,7 +8929,7 @@ vErrors = null;
 if(data.batteryPct !== undefined){
 let data6 = data.batteryPct;
 if((!((typeof data6 == "number") && (isFinite(data6)))) && (data6 !== null)){
-const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema86.properties.batteryPct.type},message:"must be number,null"};
+const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema90.properties.batteryPct.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -8641,7 +8964,7 @@ errors++;
 if(data.charging !== undefined){
 let data7 = data.charging;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema86.properties.charging.type},message:"must be boolean,null"};
+const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema90.properties.charging.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -8654,7 +8977,7 @@ errors++;
 if(data.metered !== undefined){
 let data8 = data.metered;
 if((typeof data8 !== "boolean") && (data8 !== null)){
-const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema86.properties.metered.type},message:"must be boolean,null"};
+const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema90.properties.metered.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -8686,8 +9009,8 @@ valid2 = true;
 passing1 = 0;
 }
 const _errs24 = errors;
-if(!(validate267(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+if(!(validate280(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs24 === errors;
@@ -8797,20 +9120,20 @@ vErrors.push(err21);
 }
 errors++;
 }
-validate265.errors = vErrors;
+validate278.errors = vErrors;
 return errors === 0;
 }
-validate265.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
+validate278.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateStackManifest = validate271;
-const schema88 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
-const schema89 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
+export const validateStackManifest = validate284;
+const schema92 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
+const schema93 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
 
-function validate274(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate287(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Compatibility" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate274.evaluated;
+const evaluated0 = validate287.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8955,18 +9278,18 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate274.errors = vErrors;
+validate287.errors = vErrors;
 return errors === 0;
 }
-validate274.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
+validate287.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema90 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
+const schema94 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
 
-function validate279(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate292(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ResourceProfile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate279.evaluated;
+const evaluated0 = validate292.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9042,18 +9365,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate279.errors = vErrors;
+validate292.errors = vErrors;
 return errors === 0;
 }
-validate279.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate292.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema91 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
+const schema95 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
 
-function validate281(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate294(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RosEnvironment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate281.evaluated;
+const evaluated0 = validate294.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9131,20 +9454,20 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate281.errors = vErrors;
+validate294.errors = vErrors;
 return errors === 0;
 }
-validate281.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate294.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema92 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema93 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
-const schema94 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
+const schema96 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
+const schema97 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
+const schema98 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
-function validate287(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate300(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProcessProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate287.evaluated;
+const evaluated0 = validate300.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9242,19 +9565,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate287.errors = vErrors;
+validate300.errors = vErrors;
 return errors === 0;
 }
-validate287.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate300.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema95 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
-const pattern26 = new RegExp("^/[!-~]*$", "u");
+const schema99 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
+const pattern28 = new RegExp("^/[!-~]*$", "u");
 
-function validate290(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate303(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate290.evaluated;
+const evaluated0 = validate303.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9402,7 +9725,7 @@ vErrors.push(err10);
 }
 errors++;
 }
-if(!pattern26.test(data4)){
+if(!pattern28.test(data4)){
 const err11 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/pattern",keyword:"pattern",params:{pattern: "^/[!-~]*$"},message:"must match pattern \""+"^/[!-~]*$"+"\""};
 if(vErrors === null){
 vErrors = [err11];
@@ -9478,18 +9801,18 @@ vErrors.push(err17);
 }
 errors++;
 }
-validate290.errors = vErrors;
+validate303.errors = vErrors;
 return errors === 0;
 }
-validate290.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate303.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema96 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
+const schema100 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
 
-function validate293(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate306(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TcpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate293.evaluated;
+const evaluated0 = validate306.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9632,18 +9955,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate293.errors = vErrors;
+validate306.errors = vErrors;
 return errors === 0;
 }
-validate293.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate306.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema97 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
+const schema101 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
 
-function validate296(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate309(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LogProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate296.evaluated;
+const evaluated0 = validate309.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9799,17 +10122,17 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate296.errors = vErrors;
+validate309.errors = vErrors;
 return errors === 0;
 }
-validate296.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate309.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate286(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate299(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Probe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate286.evaluated;
+const evaluated0 = validate299.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9830,15 +10153,15 @@ errors++;
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
-if(!(validate287(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
+if(!(validate300(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate300.errors : vErrors.concat(validate300.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "http"){
-if(!(validate290(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+if(!(validate303(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -9846,8 +10169,8 @@ props0 = true;
 }
 }
 else if(tag0 === "tcp"){
-if(!(validate293(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
+if(!(validate306(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -9855,8 +10178,8 @@ props0 = true;
 }
 }
 else if(tag0 === "log"){
-if(!(validate296(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
+if(!(validate309(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -9895,18 +10218,18 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate286.errors = vErrors;
+validate299.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate286.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate299.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate285(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthModel" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate285.evaluated;
+const evaluated0 = validate298.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10132,8 +10455,8 @@ errors++;
 }
 const len0 = data5.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate286(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+if(!(validate299(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
 errors = vErrors.length;
 }
 }
@@ -10159,19 +10482,19 @@ vErrors.push(err19);
 }
 errors++;
 }
-validate285.errors = vErrors;
+validate298.errors = vErrors;
 return errors === 0;
 }
-validate285.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate298.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema98 = {"$id":"muto:Workload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}},"env":{"default":{},"type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}},"dependsOn":{"default":[],"type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}},"stop":{"$ref":"muto:StopRule","default":{}},"oneshot":{"type":"boolean","default":false}}};
-const schema99 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+const schema102 = {"$id":"muto:Workload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}},"env":{"default":{},"type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}},"dependsOn":{"default":[],"type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}},"stop":{"$ref":"muto:StopRule","default":{}},"oneshot":{"type":"boolean","default":false}}};
+const schema103 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
 
-function validate308(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate321(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependency" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate308.evaluated;
+const evaluated0 = validate321.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10220,7 +10543,7 @@ errors = vErrors.length;
 if(data.condition !== undefined){
 let data1 = data.condition;
 if(!((data1 === "started") || (data1 === "ready"))){
-const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema99.properties.condition.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema103.properties.condition.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -10241,18 +10564,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate308.errors = vErrors;
+validate321.errors = vErrors;
 return errors === 0;
 }
-validate308.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate321.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema100 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
+const schema104 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
 
-function validate311(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate324(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StopRule" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate311.evaluated;
+const evaluated0 = validate324.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10280,7 +10603,7 @@ errors++;
 }
 let data0 = data.signal;
 if(!((data0 === "SIGINT") || (data0 === "SIGTERM"))){
-const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema100.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema104.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10333,18 +10656,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate311.errors = vErrors;
+validate324.errors = vErrors;
 return errors === 0;
 }
-validate311.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate324.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const pattern27 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
+const pattern29 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
-function validate305(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate318(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Workload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate305.evaluated;
+const evaluated0 = validate318.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10516,7 +10839,7 @@ errors++;
 for(const key1 in data5){
 const _errs11 = errors;
 if(typeof key1 === "string"){
-if(!pattern27.test(key1)){
+if(!pattern29.test(key1)){
 const err12 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_]{0,127}$"+"\"",propertyName:key1};
 if(vErrors === null){
 vErrors = [err12];
@@ -10589,8 +10912,8 @@ errors++;
 }
 const len1 = data7.length;
 for(let i1=0; i1<len1; i1++){
-if(!(validate308(data7[i1], {instancePath:instancePath+"/dependsOn/" + i1,parentData:data7,parentDataProperty:i1,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
+if(!(validate321(data7[i1], {instancePath:instancePath+"/dependsOn/" + i1,parentData:data7,parentDataProperty:i1,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
 errors = vErrors.length;
 }
 }
@@ -10605,8 +10928,8 @@ vErrors.push(err18);
 }
 errors++;
 }
-if(!(validate311(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
+if(!(validate324(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -10630,17 +10953,17 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate305.errors = vErrors;
+validate318.errors = vErrors;
 return errors === 0;
 }
-validate305.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate318.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate271(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate284(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackManifest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate271.evaluated;
+const evaluated0 = validate284.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10725,7 +11048,7 @@ vErrors.push(err6);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema88.properties, key0))){
+if(!(func1.call(schema92.properties, key0))){
 const err7 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err7];
@@ -10794,24 +11117,24 @@ errors++;
 }
 }
 if(data.compatibility !== undefined){
-if(!(validate274(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
+if(!(validate287(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
 errors = vErrors.length;
 }
 }
 if(data.resourceProfile !== undefined){
-if(!(validate279(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
+if(!(validate292(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate281(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+if(!(validate294(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
 errors = vErrors.length;
 }
 if(data.healthModel !== undefined){
-if(!(validate285(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+if(!(validate298(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
 errors = vErrors.length;
 }
 }
@@ -10840,8 +11163,8 @@ errors++;
 }
 const len0 = data8.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate305(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
+if(!(validate318(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
 errors = vErrors.length;
 }
 }
@@ -10868,19 +11191,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate271.errors = vErrors;
+validate284.errors = vErrors;
 return errors === 0;
 }
-validate271.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate284.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateStandingConfirmation = validate314;
-const schema101 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
+export const validateStandingConfirmation = validate327;
+const schema105 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate314(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate327(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StandingConfirmation" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate314.evaluated;
+const evaluated0 = validate327.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11001,14 +11324,14 @@ errors = vErrors.length;
 }
 }
 if(data.madeUptimeMs !== undefined){
-if(!(validate148(data.madeUptimeMs, {instancePath:instancePath+"/madeUptimeMs",parentData:data,parentDataProperty:"madeUptimeMs",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.madeUptimeMs, {instancePath:instancePath+"/madeUptimeMs",parentData:data,parentDataProperty:"madeUptimeMs",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
 if(data.untilUptimeMs !== undefined){
-if(!(validate148(data.untilUptimeMs, {instancePath:instancePath+"/untilUptimeMs",parentData:data,parentDataProperty:"untilUptimeMs",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+if(!(validate153(data.untilUptimeMs, {instancePath:instancePath+"/untilUptimeMs",parentData:data,parentDataProperty:"untilUptimeMs",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
 errors = vErrors.length;
 }
 }
@@ -11029,23 +11352,22 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate314.errors = vErrors;
+validate327.errors = vErrors;
 return errors === 0;
 }
-validate314.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate327.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustFile = validate321;
-const schema102 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
-const schema103 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
-const schema104 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
-const schema105 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
-const pattern28 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$", "u");
+export const validateTrustFile = validate334;
+const schema106 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
+const schema107 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+const schema108 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
+const schema109 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
 
-function validate325(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate338(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustKey" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate325.evaluated;
+const evaluated0 = validate338.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11104,7 +11426,7 @@ errors = vErrors.length;
 if(data.algorithm !== undefined){
 let data1 = data.algorithm;
 if(!((data1 === "ed25519") || (data1 === "ecdsa-p256"))){
-const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema105.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema109.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -11127,7 +11449,7 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(!pattern28.test(data2)){
+if(!pattern18.test(data2)){
 const err6 = {instancePath:instancePath+"/publicKey",schemaPath:"#/properties/publicKey/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -11160,17 +11482,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate325.errors = vErrors;
+validate338.errors = vErrors;
 return errors === 0;
 }
-validate325.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate338.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate324(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate337(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRole" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate324.evaluated;
+const evaluated0 = validate337.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11270,8 +11592,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate325(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
+if(!(validate338(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
 errors = vErrors.length;
 }
 }
@@ -11298,17 +11620,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate324.errors = vErrors;
+validate337.errors = vErrors;
 return errors === 0;
 }
-validate324.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate337.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate336(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate323.evaluated;
+const evaluated0 = validate336.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11349,14 +11671,14 @@ errors++;
 }
 }
 if(data.release !== undefined){
-if(!(validate324(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+if(!(validate337(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate324(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+if(!(validate337(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
 errors = vErrors.length;
 }
 }
@@ -11371,17 +11693,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate323.errors = vErrors;
+validate336.errors = vErrors;
 return errors === 0;
 }
-validate323.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate336.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate321(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate334(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate321.evaluated;
+const evaluated0 = validate334.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11450,8 +11772,8 @@ errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate323(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+if(!(validate336(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
 errors = vErrors.length;
 }
 }
@@ -11466,8 +11788,219 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate321.errors = vErrors;
+validate334.errors = vErrors;
 return errors === 0;
 }
-validate321.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate334.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const validateTrustRoot = validate344;
+const schema110 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
+const schema111 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+
+function validate349(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:RootRoles" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate349.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.root === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "root"},message:"must have required property '"+"root"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.release === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "release"},message:"must have required property '"+"release"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.assignment === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "assignment"},message:"must have required property '"+"assignment"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.root !== undefined){
+if(!(validate337(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+errors = vErrors.length;
+}
+}
+if(data.release !== undefined){
+if(!(validate337(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+errors = vErrors.length;
+}
+}
+if(data.assignment !== undefined){
+if(!(validate337(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+validate349.errors = vErrors;
+return errors === 0;
+}
+validate349.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
+
+
+function validate344(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:TrustRoot" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate344.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.tenant === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "tenant"},message:"must have required property '"+"tenant"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.version === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "version"},message:"must have required property '"+"version"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.issuedAt === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "issuedAt"},message:"must have required property '"+"issuedAt"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data.expiresAt === undefined){
+const err4 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "expiresAt"},message:"must have required property '"+"expiresAt"+"'"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+if(data.roles === undefined){
+const err5 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "roles"},message:"must have required property '"+"roles"+"'"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if(data.kind !== undefined){
+if("muto.root/v1" !== data.kind){
+const err6 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "muto.root/v1"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.tenant !== undefined){
+if(!(validate99(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
+errors = vErrors.length;
+}
+}
+if(data.version !== undefined){
+if(!(validate102(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
+errors = vErrors.length;
+}
+}
+if(data.issuedAt !== undefined){
+if(!(validate108(data.issuedAt, {instancePath:instancePath+"/issuedAt",parentData:data,parentDataProperty:"issuedAt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+errors = vErrors.length;
+}
+}
+if(data.expiresAt !== undefined){
+if(!(validate108(data.expiresAt, {instancePath:instancePath+"/expiresAt",parentData:data,parentDataProperty:"expiresAt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+errors = vErrors.length;
+}
+}
+if(data.roles !== undefined){
+if(!(validate349(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate349.errors : vErrors.concat(validate349.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+validate344.errors = vErrors;
+return errors === 0;
+}
+validate344.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
 

@@ -1,6 +1,8 @@
 import type { JsonObject } from "./json.ts";
+import { mediaTypesSource } from "./media-types.ts";
 import { readReasons, reasonsSource } from "./reasons.ts";
 import { collectSchemas, type SchemaTable } from "./schemas.ts";
+import { readTopics, topicsSource } from "./topics.ts";
 import { declareTypes, typeContext, type TypeContext } from "./types.ts";
 import { tagUnions } from "./unions.ts";
 import { validatorsDeclaration, validatorsSource } from "./validators.ts";
@@ -9,6 +11,9 @@ import { validatorsDeclaration, validatorsSource } from "./validators.ts";
 export interface Sources {
   readonly messages: ReadonlyMap<string, JsonObject>;
   readonly reasons: JsonObject;
+  readonly mediaTypes: JsonObject;
+  /** Text of mqtt-topics.md. */
+  readonly topics: string;
 }
 
 const HEADER =
@@ -21,6 +26,8 @@ export function generateContract(sources: Sources): ReadonlyMap<string, string> 
   const documents = documentNames(messages);
   return new Map([
     ["reasons.ts", HEADER + reasonsSource(readReasons(sources.reasons, messages))],
+    ["media-types.ts", HEADER + mediaTypesSource(sources.mediaTypes, messages)],
+    ["topics.ts", HEADER + topicsSource(readTopics(sources.topics, messages), messages)],
     ["messages.ts", `${HEADER}${declareTypes(context)}\n`],
     ["validators.js", `${HEADER}${validatorsSource(messages, documents)}\n`],
     ["validators.d.ts", HEADER + validatorsDeclaration(documents)],
