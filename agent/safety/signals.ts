@@ -1,3 +1,5 @@
+import type { SignalLine } from "@muto/spec";
+
 /**
  * What the vehicle says of itself, as the gates see it: values with the moment they were taken, one record per provider.
  * Every time is read from the agent's own clock at receipt, so a provider cannot make a sample look younger than it is.
@@ -18,6 +20,11 @@ export interface ProviderSamples {
    * the standing limit and no two were further apart than the source may be silent. Null: the newest is not below it.
    */
   readonly calmSinceMs: Readonly<Record<StandingKey, number | null>>;
+  /**
+   * Monotonic time at which this provider last said that the vehicle moves, is not parked or does not stand under manual
+   * control; null if never. It outlives the samples, so that falling silent in motion is never taken for standing.
+   */
+  readonly contradictedMs: number | null;
 }
 
 export type NewestSamples = { readonly [Key in SignalKey]?: Sample<SignalValues[Key]> };
@@ -31,39 +38,23 @@ export interface Sample<Value> {
   readonly takenWallMs: number;
 }
 
-export interface SignalValues {
-  readonly speedMps: number;
-  readonly yawRateRadps: number;
-  readonly parked: boolean;
-  readonly mode: VehicleMode;
-  readonly batteryPct: number;
-  readonly charging: boolean;
-  readonly metered: boolean;
-  readonly hold: HoldValue;
-  /** Id of the change that the vehicle's own software acknowledged. */
-  readonly changeAcknowledged: string;
-}
+/** The values of one line by key: speeds in m/s and rad/s, percentages, enumerations. */
+export type SignalValues = { readonly [Key in SignalKey]: NonNullable<SignalLine[Key]> };
 
-export type SignalKey = keyof SignalValues;
+export type SignalKey = Exclude<keyof SignalLine, "kind" | "at">;
 
 /** The keys whose history proves that the vehicle stands. */
 export type StandingKey = "speedMps" | "yawRateRadps";
 
-export type VehicleMode = "manual" | "stopped" | "autonomous" | "transition" | "minimal-risk-manoeuvre";
+export type VehicleMode = SignalValues["mode"];
 
-export interface HoldValue {
-  readonly held: boolean;
-  readonly who?: string;
-  readonly why?: HoldWhy;
-}
-
-export type HoldWhy = "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
+export type HoldWhy = NonNullable<SignalValues["hold"]["why"]>;
 
 export interface TechnicianSays {
   /** A hold that cannot be read still holds: somebody wrote it. */
   readonly hold: TechnicianHold;
   /** Null when there is none, it has expired, or it was made in an earlier boot. */
-  readonly standing: StandingConfirmation | null;
+  readonly standing: Standing | null;
 }
 
 export type TechnicianHold =
@@ -72,20 +63,28 @@ export type TechnicianHold =
   | { readonly kind: "unreadable" };
 
 /** A person beside the vehicle says that it stands; valid while both clocks are before their limit. */
-export interface StandingConfirmation {
+export interface Standing {
+  readonly madeMs: number;
   readonly untilMs: number;
   readonly untilWallMs: number;
 }
 
-/** Nobody has said anything yet. */
-export const noSamples: SignalSamples = {
-  providers: new Map(),
-  technician: { hold: { kind: "none" }, standing: null },
-};
+/** One instant on both clocks of the agent. */
+export interface Instant {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
 
 /** A provider before its first line. */
 export const silentProvider: ProviderSamples = {
   samples: {},
   lastLine: "none",
   calmSinceMs: { speedMps: null, yawRateRadps: null },
+  contradictedMs: null,
+};
+
+/** Nobody has said anything yet. */
+export const noSamples: SignalSamples = {
+  providers: new Map(),
+  technician: { hold: { kind: "none" }, standing: null },
 };
