@@ -33,22 +33,38 @@ function refuseUnsteady(context: GateContext, key: StandingKey, source: SignalSo
   if (isAbsent(source)) return [];
   const { safety } = context.config;
   const limit = limitOf(safety, key);
-  const { seen, missed } = readSource(key, source, context.samples, context.clock);
-  const refusals = [...refuseUnseen("DENY_MOVING", SIGNALS[key], limit, missed)];
-  for (const { provider, value, takenMs, ageMs } of seen) {
-    if (!(Math.abs(value) < limit)) {
-      const details = { source: provider, required: limit, seen: value, ageMs };
-      refusals.push(refuse("DENY_MOVING", { signal: SIGNALS[key], problem: "out-of-bounds", ...details }));
-      continue;
-    }
-    const sinceMs = context.samples.providers.get(provider)?.calmSinceMs[key];
-    const steadyMs = typeof sinceMs === "number" ? takenMs - sinceMs : -1;
-    if (steadyMs >= safety.standstillSec * 1000) continue;
-    const steadySec = Math.max(0, Math.floor(steadyMs / 1000));
-    const details = { source: provider, required: safety.standstillSec, seen: steadySec, ageMs };
-    refusals.push(refuse("DENY_MOVING", { signal: "standstill", problem: "out-of-bounds", ...details }));
-  }
-  return refusals;
+  const { seen, missed, excused } = readSource(key, source, context.samples, context.clock);
+  const moving = seen.filter(({ value }) => !(Math.abs(value) < limit));
+  const steady = seen.filter((reading) => !moving.includes(reading));
+  return [
+    ...refuseUnseen("DENY_MOVING", SIGNALS[key], limit, missed),
+    ...moving.map(({ provider, value, ageMs }) =>
+      refuse("DENY_MOVING", {
+        signal: SIGNALS[key],
+        problem: "out-of-bounds",
+        source: provider,
+        required: limit,
+        seen: value,
+        ageMs,
+      }),
+    ),
+    ...steady.flatMap(({ provider, takenMs, ageMs }) => {
+      const sinceMs = context.samples.providers.get(provider)?.calmSinceMs[key] ?? null;
+      return refuseShort(safety, provider, sinceMs === null ? -1 : takenMs - sinceMs, ageMs);
+    }),
+    ...excused.flatMap(({ provider, ageMs }) => {
+      const lastWords = context.samples.providers.get(provider)?.samples[key]?.value ?? 0;
+      return Math.abs(lastWords) < limit ? [] : refuseShort(safety, provider, ageMs ?? -1, ageMs);
+    }),
+  ];
+}
+
+/** Also asked of an optional provider that fell silent: when its last words were of motion, they hold for `standstillSec`. */
+function refuseShort(safety: SafetyConfig, source: string, steadyMs: number, ageMs: number | null): readonly Refusal[] {
+  if (steadyMs >= safety.standstillSec * 1000) return [];
+  const seen = Math.max(0, Math.floor(steadyMs / 1000));
+  const details = { source, required: safety.standstillSec, seen, ageMs };
+  return [refuse("DENY_MOVING", { signal: "standstill", problem: "out-of-bounds", ...details })];
 }
 
 function refuseUnparked(context: GateContext): readonly Refusal[] {

@@ -27,6 +27,8 @@ export interface Readings<Value> {
   readonly seen: readonly SeenReading<Value>[];
   /** Providers whose silence closes the gate: every required one, and all of them when nobody says anything at all. */
   readonly missed: readonly UnseenReading[];
+  /** Optional providers that are silent while others speak. */
+  readonly excused: readonly UnseenReading[];
 }
 
 /** Reads one key from every provider that the configuration names for it. */
@@ -53,7 +55,8 @@ export function readSource<Key extends SignalKey>(
       seen.push({ kind: "seen", provider, value: sample.value, takenMs: sample.takenMs, ageMs });
     }
   }
-  return { seen, missed: unseen.filter(({ optional }) => !optional || seen.length === 0) };
+  const isMissed = ({ optional }: UnseenReading) => !optional || seen.length === 0;
+  return { seen, missed: unseen.filter(isMissed), excused: unseen.filter((reading) => !isMissed(reading)) };
 }
 
 /** A signal that the vehicle's own configuration declares absent, by `none` or, where that is allowed, by leaving it out. */
