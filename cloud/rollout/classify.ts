@@ -1,12 +1,15 @@
+import type { MemberClass, ReconcileReport } from "@muto/spec";
+
 /*
  * The class of one member of a stage. Only reports that were received, that bear a valid signature, and that are about an
- * assignment of this rollout count (H18). The vehicle's own word on anything else, and our own hopes, do not.
+ * assignment of this rollout count (H18). Nothing else that is known or hoped of the vehicle does.
  *
  *   converged, failed, rolledBack   the newest terminal report says so; it stands until another terminal report, because a
  *                                   vehicle that failed and then waits for a gate has still failed (H15)
+ *   waiting                         no assignment of this rollout yet
  *   offline                         no terminal report, and nothing was heard for longer than the threshold
  *   blocked, applying               no terminal report, within reach, and the newest report says so
- *   pending                         everything else: not assigned yet, or assigned and nothing said
+ *   pending                         everything else: assigned, within reach, and nothing said
  */
 
 export const MEMBER_CLASSES = [
@@ -17,19 +20,21 @@ export const MEMBER_CLASSES = [
   "applying",
   "pending",
   "offline",
-] as const;
-export type MemberClass = (typeof MEMBER_CLASSES)[number];
+  "waiting",
+] as const satisfies readonly MemberClass[];
 export type ClassCounts = Readonly<Record<MemberClass, number>>;
 
-export type TerminalStatus = "converged" | "failed" | "rolled_back";
-export type OpenStatus = "applying" | "blocked" | "pending";
+export type ReportStatus = ReconcileReport["status"];
+export type TerminalStatus = Extract<ReportStatus, "converged" | "failed" | "rolled_back">;
 
 /** What the database says of one member. */
 export interface MemberFacts {
+  /** Whether this rollout has ever assigned its release to the vehicle. */
+  readonly assigned: boolean;
   /** Newest terminal status among the signed reports about this rollout's assignments of the release. */
   readonly terminal: TerminalStatus | null;
   /** Newest status of any kind among the same reports. */
-  readonly latest: TerminalStatus | OpenStatus | null;
+  readonly latest: ReportStatus | null;
   /** Whether the vehicle was heard of within the threshold; never heard of is false. */
   readonly online: boolean;
 }
@@ -45,6 +50,7 @@ export function classify(member: MemberFacts): MemberClass {
     case null:
       break;
   }
+  if (!member.assigned) return "waiting";
   if (!member.online) return "offline";
   return member.latest === "blocked" || member.latest === "applying" ? member.latest : "pending";
 }
@@ -54,9 +60,15 @@ export function isAnswer(memberClass: MemberClass): boolean {
 }
 
 export function noMembers(): Record<MemberClass, number> {
-  return { converged: 0, failed: 0, rolledBack: 0, blocked: 0, applying: 0, pending: 0, offline: 0 };
+  return { converged: 0, failed: 0, rolledBack: 0, blocked: 0, applying: 0, pending: 0, offline: 0, waiting: 0 };
 }
 
 export function memberTotal(counts: ClassCounts): number {
   return MEMBER_CLASSES.reduce((sum, name) => sum + counts[name], 0);
+}
+
+export function addCounts(left: ClassCounts, right: ClassCounts): ClassCounts {
+  const sum = noMembers();
+  for (const name of MEMBER_CLASSES) sum[name] = left[name] + right[name];
+  return sum;
 }

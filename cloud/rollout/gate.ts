@@ -1,23 +1,26 @@
+import type { GateVerdict, ReasonCode, RolloutMember } from "@muto/spec";
 import { memberTotal } from "./classify.ts";
 import type { ClassCounts } from "./classify.ts";
 
 /*
  * The gate of one stage: facts in, verdict out. Percentages are compared by multiplying integers, so nothing is rounded.
- * Blocked and offline members are neither success nor failure; they stand beside the percentage and never move it.
+ * Blocked, offline and waiting members are neither success nor failure; they stand beside the percentage.
  */
 
-export type Stage = "canary" | "wave";
+/** Whose members a gate judges. Soak judges the canaries again, watch judges both. */
+export type Cast = NonNullable<RolloutMember["stage"]>;
 
 /** Codes of which one report alone is reason enough to stop, unless the rollout allows some. */
-export const STOPPING_REASONS = ["CRASH_LOOP_DETECTED", "READINESS_TIMEOUT", "VERIFY_SIGNATURE_FAILED"] as const;
+export const STOPPING_REASONS = [
+  "CRASH_LOOP_DETECTED",
+  "READINESS_TIMEOUT",
+  "VERIFY_SIGNATURE_FAILED",
+] as const satisfies readonly ReasonCode[];
 export type StoppingReason = (typeof STOPPING_REASONS)[number];
 export type ReasonCounts = Readonly<Record<StoppingReason, number>>;
 
-/** Share of converged vehicles that a stage, and a whole rollout, must reach. */
-export const CONVERGED_PCT_MIN = 95;
-
-export interface StageFacts {
-  readonly stage: Stage;
+export interface GateFacts {
+  readonly cast: Cast;
   /** How many members the stage was given when the rollout was planned. */
   readonly planned: number;
   /** The members it has now, each in one class. */
@@ -29,81 +32,86 @@ export interface StageFacts {
 }
 
 export interface GateLimits {
+  /** Share of converged vehicles that passes; 95 or more. */
+  readonly convergedPctMin: number;
   /** More than so many members with the code fail the stage. */
   readonly reasonsMax: ReasonCounts;
-  readonly deadlineAtMs: number;
-  readonly blockedMaxAgeMs: number;
+  /** Null when the stage has passed: time alone no longer makes it inconclusive. */
+  readonly deadlineAtMs: number | null;
+  readonly blockedMaxAgeMs: number | null;
 }
 
-export type GateOutcome = "pass" | "fail" | "inconclusive" | "pending";
+export type GateOutcome = GateVerdict["verdict"];
+export type GateRule = GateVerdict["rule"];
 
-/** Which of the rules decided; the names appear in the API and in the audit log. */
-export type GateRule =
-  | "reason_limit"
-  | "unreachable"
-  | "converged_share"
-  | "empty_stage"
-  | "deadline"
-  | "blocked_too_long"
-  | "waiting";
-
+/** What was decided, by which rule, and the numbers that the rule saw, so that a person can check the arithmetic. */
 export interface Verdict {
+  readonly cast: Cast;
   readonly outcome: GateOutcome;
   readonly rule: GateRule;
-  readonly numbers: GateNumbers;
-}
-
-/** What the rule saw, so that a person can check the arithmetic. */
-export interface GateNumbers extends ClassCounts {
-  readonly members: number;
-  readonly answered: number;
+  readonly counts: ClassCounts;
   readonly reasons: ReasonCounts;
 }
 
 /**
  * Judges a stage by five rules, in this order: a stopping reason above its limit fails; a stage that can no longer reach
- * 95 % fails at once; a stage that has answered passes with 95 % of the answers converged; a passed deadline, or a member
- * that has been blocked for too long, is inconclusive; everything else is pending.
+ * its share fails at once; a stage that has answered passes with that share of the answers converged; a passed deadline, or
+ * a member that has been blocked for too long, is inconclusive; everything else is pending.
  */
-export function judge(facts: StageFacts, limits: GateLimits, nowMs: number): Verdict {
-  const { counts } = facts;
+export function judge(facts: GateFacts, limits: GateLimits, nowMs: number): Verdict {
+  const { cast, counts, reasons } = facts;
+  const verdict = (outcome: GateOutcome, rule: GateRule): Verdict => ({ cast, outcome, rule, counts, reasons });
   const members = memberTotal(counts);
   const answered = counts.converged + counts.failed + counts.rolledBack;
-  const numbers: GateNumbers = { ...counts, members, answered, reasons: facts.reasons };
 
-  if (STOPPING_REASONS.some((code) => facts.reasons[code] > limits.reasonsMax[code])) {
-    return { outcome: "fail", rule: "reason_limit", numbers };
+  if (STOPPING_REASONS.some((code) => reasons[code] > limits.reasonsMax[code])) return verdict("fail", "reason-limit");
+  if ((members - counts.failed - counts.rolledBack) * 100 < limits.convergedPctMin * members) {
+    return verdict("fail", "cannot-pass");
   }
-  if ((members - counts.failed - counts.rolledBack) * 100 < CONVERGED_PCT_MIN * members) {
-    return { outcome: "fail", rule: "unreachable", numbers };
+  if (members === 0 && facts.planned === 0) return verdict("pass", "nobody-planned");
+  const awaited = cast === "canary" ? members : members - counts.offline;
+  if (answered === awaited && answered > 0 && counts.converged * 100 >= limits.convergedPctMin * answered) {
+    return verdict("pass", "answered");
   }
-  if (members === 0 && facts.planned === 0) return { outcome: "pass", rule: "empty_stage", numbers };
-  const awaited = facts.stage === "canary" ? members : members - counts.offline;
-  if (answered === awaited && answered > 0 && counts.converged * 100 >= CONVERGED_PCT_MIN * answered) {
-    return { outcome: "pass", rule: "converged_share", numbers };
-  }
-  if (nowMs >= limits.deadlineAtMs) return { outcome: "inconclusive", rule: "deadline", numbers };
-  if (facts.blockedSinceMs !== null && nowMs - facts.blockedSinceMs > limits.blockedMaxAgeMs) {
-    return { outcome: "inconclusive", rule: "blocked_too_long", numbers };
-  }
-  return { outcome: "pending", rule: "waiting", numbers };
+  if (limits.deadlineAtMs !== null && nowMs >= limits.deadlineAtMs) return verdict("inconclusive", "stage-deadline");
+  if (isBlockedTooLong(facts, limits, nowMs)) return verdict("inconclusive", "blocked-too-long");
+  return verdict("pending", "waiting");
 }
 
-/** The next moment at which the verdict may change although nothing is heard; null when only a report can change it. */
-export function nextJudgementMs(facts: StageFacts, limits: GateLimits, verdict: Verdict): number | null {
-  if (verdict.outcome !== "pending") return null;
-  if (facts.blockedSinceMs === null) return limits.deadlineAtMs;
-  return Math.min(limits.deadlineAtMs, facts.blockedSinceMs + limits.blockedMaxAgeMs + 1);
+function isBlockedTooLong(facts: GateFacts, limits: GateLimits, nowMs: number): boolean {
+  if (facts.blockedSinceMs === null || limits.blockedMaxAgeMs === null) return false;
+  return nowMs - facts.blockedSinceMs > limits.blockedMaxAgeMs;
 }
 
-/** True when members of a planned stage were all taken out (decommissioned, excluded): nobody is left who could answer. */
-export function isEmptied(facts: StageFacts): boolean {
+/** The next moment at which a pending verdict may change although nothing is heard; null when only a report changes it. */
+export function nextJudgementMs(facts: GateFacts, limits: GateLimits): number | null {
+  const blocked =
+    facts.blockedSinceMs === null || limits.blockedMaxAgeMs === null
+      ? null
+      : facts.blockedSinceMs + limits.blockedMaxAgeMs + 1;
+  return earlier(limits.deadlineAtMs, blocked);
+}
+
+/** The earlier of two moments, of which either may not exist. */
+export function earlier(left: number | null, right: number | null): number | null {
+  if (left === null || right === null) return left ?? right;
+  return Math.min(left, right);
+}
+
+/** True when all members of a planned stage were taken out of the fleet: nobody is left who could answer. */
+export function isEmptied(facts: GateFacts): boolean {
   return facts.planned > 0 && memberTotal(facts.counts) === 0;
 }
 
-/** The share rule for a whole rollout: 95 % of all members converged. Nobody to converge is enough. */
-export function isConverged(counts: ClassCounts): boolean {
-  return counts.converged * 100 >= CONVERGED_PCT_MIN * memberTotal(counts);
+/** Whether anything went wrong among the members: then an inconclusive gate cannot be accepted. */
+export function hasFailures(verdict: Verdict): boolean {
+  const { counts, reasons } = verdict;
+  return counts.failed + counts.rolledBack > 0 || STOPPING_REASONS.some((code) => reasons[code] > 0);
+}
+
+/** The share rule for a whole rollout, over all of its members. Nobody to converge is enough. */
+export function isConverged(counts: ClassCounts, convergedPctMin: number): boolean {
+  return counts.converged * 100 >= convergedPctMin * memberTotal(counts);
 }
 
 export function noReasons(): Record<StoppingReason, number> {
