@@ -1,15 +1,10 @@
-/** Media types of the open standards that this package speaks, and of Muto's own stack artifact. */
+/** Media types of the open standards that this package speaks; Muto's own are in the contract (`MEDIA_TYPES`). */
 
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
 export const OCI_EMPTY = "application/vnd.oci.empty.v1+json";
 export const DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json";
 export const DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json";
-
-/** `artifactType` of a stack: its configuration is the stack manifest, its layers are native workspace archives. */
-export const STACK_ARTIFACT = "application/vnd.muto.stack.v1";
-export const STACK_MANIFEST = "application/vnd.muto.stack.manifest.v1+json";
-export const STACK_ARCHIVE = "application/vnd.muto.stack.archive.v1.tar+gzip";
 
 /** One layer of a signature image as cosign writes it: the signed payload itself. */
 export const COSIGN_SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json";
