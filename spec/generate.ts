@@ -30,7 +30,8 @@ async function readSources(folder: string): Promise<Sources> {
     messages.map(async (name) => [`messages/${name}`, await readYaml(join(folder, "messages", name))] as const),
   );
   return {
-    messages: new Map(documents),
+    documents: new Map([...documents, ["api.yaml", await readYaml(join(folder, "api.yaml"))]]),
+    errors: await readYaml(join(folder, "error-codes.yaml")),
     reasons: await readYaml(join(folder, "reason-codes.yaml")),
     mediaTypes: await readYaml(join(folder, "media-types.yaml")),
     topics: await readFile(join(folder, "mqtt-topics.md"), "utf8"),

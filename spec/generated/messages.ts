@@ -323,12 +323,145 @@ export interface Facts {
   readonly timezone?: Tag;
 }
 
+/** A person's words for the audit log. They are shown, never interpreted, and never reach a vehicle. */
+export type Comment = string;
+
+/** key=value AND key=value; a value may be double-quoted. An empty selector selects nothing. */
+export type Selector = string;
+
+/** Ties everything that follows from one request together in reports and the audit log. */
+export type CorrelationId = Uuid;
+
+export type ActorName = string;
+
+/** Who did it; an operator by the name of the token, a vehicle by its id, or the control plane itself. */
+export interface Actor {
+  readonly type: "operator" | "vehicle" | "system";
+  readonly id: ActorName;
+}
+
 /** Retained hint without authority. The vehicle compares the URL with its configured origin and never follows it elsewhere (H26). */
 export interface DesiredNotify {
   readonly kind: "muto.desired-notify/v1";
   readonly desiredStateRevision: Revision;
   readonly sequence: Sequence;
   readonly url: string;
+}
+
+export type Target = FleetSelectorTarget | VehicleListTarget;
+
+export interface FleetSelectorTarget {
+  readonly type: "fleetSelector";
+  readonly selector: Selector;
+}
+
+export interface VehicleListTarget {
+  readonly type: "vehicleList";
+  readonly vehicleIds: readonly VehicleId[];
+}
+
+/** Which release; a digest that is given must be the release's. */
+export interface StackSelection {
+  readonly name: Name;
+  readonly version: Version;
+  readonly manifestDigest?: Digest;
+}
+
+/** The defaults are the safe ones. Weakening one needs acknowledgeWeakenedPolicy beside it (H1). */
+export interface PolicyRequest {
+  readonly applyWindow?: ApplyWindow;
+  readonly requireVehicleStationary: boolean;
+  readonly denyIfAutonomousMode: boolean;
+  readonly requireBatteryPctMin: number;
+}
+
+/** PolicyRequest as it may be written: what has a default may be left out. */
+export interface PolicyRequestInput {
+  readonly applyWindow?: ApplyWindow;
+  readonly requireVehicleStationary?: boolean;
+  readonly denyIfAutonomousMode?: boolean;
+  readonly requireBatteryPctMin?: number;
+}
+
+/** withheld lets vehicles stage and forbids the switch. */
+export type StartRule = "allowed" | "withheld";
+
+/** How long after its issue an assignment may be started; renewed at contact while it is still wanted (H10). */
+export type StartBeforeSec = number;
+
+/** Reaches every member at once, without a canary. A staged rollout is made with POST /rollouts. */
+export interface DesiredStateCreate {
+  readonly target: Target;
+  readonly stack: StackSelection;
+  readonly policy: PolicyRequest;
+  readonly acknowledgeWeakenedPolicy: boolean;
+  readonly start: StartRule;
+  /** Lifts the quarantine of this release on the vehicles reached; audited (H15). */
+  readonly retry: boolean;
+  readonly startBeforeSec: StartBeforeSec;
+  readonly rollout?: DirectStrategy;
+  readonly correlationId?: CorrelationId;
+  readonly comment?: Comment;
+}
+
+/** DesiredStateCreate as it may be written: what has a default may be left out. */
+export interface DesiredStateCreateInput {
+  readonly target: Target;
+  readonly stack: StackSelection;
+  readonly policy?: PolicyRequestInput;
+  readonly acknowledgeWeakenedPolicy?: boolean;
+  readonly start?: StartRule;
+  /** Lifts the quarantine of this release on the vehicles reached; audited (H15). */
+  readonly retry?: boolean;
+  readonly startBeforeSec?: StartBeforeSec;
+  readonly rollout?: DirectStrategy;
+  readonly correlationId?: CorrelationId;
+  readonly comment?: Comment;
+}
+
+/** May only say that this is not staged; any other strategy is refused rather than ignored. */
+export interface DirectStrategy {
+  readonly strategy: "direct";
+}
+
+export type DesiredStateRollout = DirectRollout | CanaryRollout | RollbackRollout;
+
+export interface DirectRollout {
+  readonly strategy: "direct";
+}
+
+export interface CanaryRollout {
+  readonly strategy: "canary";
+  readonly rolloutId: RolloutId;
+  readonly waveId: WaveId;
+}
+
+export interface RollbackRollout {
+  readonly strategy: "rollback";
+  readonly rolloutId: RolloutId;
+}
+
+export type WaveId = "canary" | "wave-1";
+
+export interface DesiredState {
+  readonly desiredStateRevision: Revision;
+  readonly target: Target;
+  readonly stack: StackRef;
+  readonly policy: Policy;
+  readonly rollout: DesiredStateRollout;
+  readonly start: StartRule;
+  readonly retry: boolean;
+  readonly reach: DesiredStateReach;
+  readonly correlationId: CorrelationId;
+  readonly createdAt: Timestamp;
+  readonly createdBy: Actor;
+}
+
+export interface DesiredStateReach {
+  /** How many vehicles were assigned when it was made. */
+  readonly vehicles: Count;
+  /** How many of them got it without a canary before them. */
+  readonly withoutCanary: Count;
 }
 
 /** What a vehicle is told about its key. pending waits for an operator, who compares the fingerprint (keyid); the vehicle asks again with backoff. It carries no keys and no configuration: those are the vehicle's own. */
@@ -360,6 +493,52 @@ export interface Envelope {
 export interface EnvelopeSignature {
   readonly keyid: KeyId;
   readonly sig: string;
+}
+
+/** The closed list of error-codes.yaml, which says for each its HTTP status and what to do next. */
+export type ErrorCode = "BODY_INVALID" | "QUERY_INVALID" | "PATH_INVALID" | "HEADER_INVALID" | "SELECTOR_INVALID" | "UNAUTHENTICATED" | "FORBIDDEN" | "CLAIM_INVALID" | "VEHICLE_REVOKED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "CONFLICT_VEHICLE" | "CONFLICT_RELEASE" | "CONFLICT_IDEMPOTENCY_KEY" | "CONFLICT_ROLLOUT_MEMBER" | "CONFLICT_ROLLOUT_STATE" | "CONFLICT_ENROLMENT" | "CONFLICT_RESTORE" | "BODY_TOO_LARGE" | "MEDIA_TYPE_UNSUPPORTED" | "POLICY_WEAKENED_UNACKNOWLEDGED" | "APPLY_WINDOW_EMPTY" | "TARGET_EMPTY" | "VEHICLE_UNKNOWN" | "RELEASE_UNKNOWN" | "RELEASE_INCOMPATIBLE" | "RELEASE_WITHDRAWN" | "RELEASE_NOT_VERIFIED" | "MANIFEST_NOT_FOUND" | "MANIFEST_INVALID" | "MANIFEST_MISMATCH" | "SIGNATURE_INVALID" | "DIGEST_MISMATCH" | "ATTACHMENT_UNEXPECTED" | "RESUME_REFUSED" | "RATE_LIMITED" | "INTERNAL" | "REGISTRY_UNAVAILABLE" | "UNAVAILABLE";
+
+/** One part of the request that is wrong; path is a JSON pointer into the body, or the name of a parameter. */
+export interface ErrorProblem {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** What a program can use; which fields are present depends on the code. */
+export interface ErrorDetails {
+  readonly requestId?: string;
+  readonly problems?: readonly ErrorProblem[];
+  /** Character of the selector, counted from 0. */
+  readonly position?: Count;
+  readonly expected?: string;
+  readonly what?: string;
+  readonly id?: string;
+  readonly bytesMax?: Count;
+  readonly fields?: readonly string[];
+  readonly vehicleIds?: readonly VehicleId[];
+  readonly conflicts?: readonly RolloutConflict[];
+  readonly status?: RolloutStatus;
+  readonly verdict?: GateVerdict;
+  readonly retryAfterSec?: Count;
+}
+
+/** Every answer that is no success. message is for people and may change; code and details are the contract. */
+export interface ErrorBody {
+  readonly error: ErrorDescription;
+  readonly timestamp: Timestamp;
+}
+
+export interface ErrorDescription {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+export interface PageMetadata {
+  readonly page: number;
+  readonly limit: number;
+  readonly totalItems: Count;
+  readonly totalPages: Count;
 }
 
 /** Typed numbers behind one reason code. Never free text. */
@@ -472,6 +651,116 @@ export interface OutputTailEvidence {
   readonly bytes: Count;
 }
 
+export interface FleetSummary {
+  readonly vehicles: Count;
+  readonly byStatus: StatusCounts;
+  readonly byConvergence: ConvergenceCounts;
+  /** Most frequent first. */
+  readonly topReasonCodes: readonly ReasonCodeCount[];
+  readonly activeRollouts: readonly RolloutSummary[];
+  /** Vehicles know newer sequences than the database; all rollouts are paused until an operator confirms (H16). */
+  readonly restorePending: boolean;
+}
+
+/** Each vehicle once, by what an operator sees. */
+export interface StatusCounts {
+  readonly converged: Count;
+  readonly applying: Count;
+  readonly pending: Count;
+  readonly blocked: Count;
+  readonly failed: Count;
+  readonly rolled_back: Count;
+  readonly offline: Count;
+}
+
+/** Each vehicle once, by what it last said, whether or not it is heard of. */
+export interface ConvergenceCounts {
+  readonly converged: Count;
+  readonly applying: Count;
+  readonly pending: Count;
+  readonly blocked: Count;
+  readonly failed: Count;
+  readonly rolled_back: Count;
+}
+
+export interface ReasonCodeCount {
+  readonly code: ReasonCode;
+  readonly vehicles: Count;
+}
+
+export interface RestoreConfirm {
+  readonly comment: Comment;
+}
+
+/** Rollouts that the restored database had paused stay paused; each is resumed on its own. */
+export interface RestoreConfirmation {
+  readonly confirmedAt: Timestamp;
+  readonly detectedAt: Timestamp;
+  readonly vehiclesAhead: Count;
+  readonly pausedRollouts: readonly RolloutId[];
+}
+
+export type AuditAction = "vehicle.created" | "vehicle.tags-changed" | "vehicle.decommissioned" | "vehicle.excluded" | "vehicle.included" | "vehicle.claim-created" | "vehicle.enrolled" | "vehicle.enrolment-pending" | "vehicle.accepted" | "vehicle.rejected" | "vehicle.revoked" | "vehicle.clone-suspected" | "release.created" | "release.withdrawn" | "desired-state.created" | "desired-state.policy-weakened" | "desired-state.quarantine-lifted" | "rollout.created" | "rollout.policy-weakened" | "rollout.quarantine-lifted" | "rollout.stage-started" | "rollout.verdict-changed" | "rollout.inconclusive-accepted" | "rollout.canaries-replaced" | "rollout.paused" | "rollout.resumed" | "rollout.aborted" | "rollout.superseded" | "rollout.rollback-started" | "rollout.rolled-back" | "rollout.completed" | "trust.root-published" | "database.restore-detected" | "database.restore-confirmed";
+
+export interface AuditSubject {
+  readonly type: "vehicle" | "release" | "desired-state" | "rollout" | "trust-root" | "database";
+  readonly id: string;
+}
+
+/** What an audited thing was or became; its fields depend on the action. */
+export type AuditState = { readonly [key: string]: unknown };
+
+/** Append-only and chained. hash covers this entry and previousHash, so that a change or a gap shows. */
+export interface AuditEntry {
+  readonly seq: Sequence;
+  readonly at: Timestamp;
+  readonly actor: Actor;
+  readonly action: AuditAction;
+  readonly subject: AuditSubject;
+  readonly correlationId: CorrelationId | null;
+  readonly before: AuditState | null;
+  readonly after: AuditState | null;
+  readonly comment: Comment | null;
+  readonly previousHash: Digest;
+  readonly hash: Digest;
+}
+
+/** The data of one server-sent event. The event's id is a number that rises; its name is the type. */
+export type FleetEvent = VehicleChanged | RolloutChanged | AuditAppended;
+
+export interface VehicleChanged {
+  readonly type: "vehicle";
+  readonly at: Timestamp;
+  readonly vehicleId: VehicleId;
+  readonly status: VehicleStatus;
+  readonly convergence: ConvergenceStatus;
+  readonly connectivity: Connectivity;
+  readonly reasonCodes: ReasonCodeList;
+  readonly actualStack: StackRef | null;
+  readonly desiredRevision: Revision | null;
+}
+
+export interface RolloutChanged {
+  readonly type: "rollout";
+  readonly at: Timestamp;
+  readonly rollout: RolloutSummary;
+}
+
+export interface AuditAppended {
+  readonly type: "audit";
+  readonly at: Timestamp;
+  readonly entry: AuditEntry;
+}
+
+/** Answer to probes of the platform that the control plane runs on. */
+export interface ComponentHealth {
+  readonly status: "ok" | "starting" | "degraded" | "stopping";
+  readonly version: Version;
+  readonly database?: "ok" | "unreachable";
+  readonly broker?: "ok" | "unreachable" | "none";
+  readonly registry?: "ok" | "unreachable";
+}
+
 /** Heartbeat; last value only, never queued. volatile is true when the vehicle cannot write durably. */
 export interface HealthReport {
   readonly kind: "muto.health-report/v1";
@@ -496,6 +785,38 @@ export interface WorkloadHealth {
   readonly state: "starting" | "running" | "ready" | "exited" | "completed" | "stopped" | "unsupervised";
   readonly restarts: Count;
   readonly isolation?: "full" | "degraded";
+}
+
+/** One signed report, or several, oldest first. Each is answered on its own. */
+export type ReconcileReportBody = Envelope | readonly Envelope[];
+
+export type HealthReportBody = HealthReport | readonly HealthReport[];
+
+/** stored and duplicate are both final: the vehicle may forget the report. A refused one is never accepted later either; the code says why, and the vehicle does not send it again. */
+export interface ReportReceipt {
+  readonly index: number;
+  readonly result: "stored" | "duplicate" | "refused";
+  readonly error: ErrorCode | null;
+}
+
+export interface ReportReceipts {
+  readonly receipts: readonly ReportReceipt[];
+}
+
+export interface StoredReconcileReport {
+  readonly receivedAt: Timestamp;
+  readonly keyid: KeyId;
+  readonly report: ReconcileReport;
+}
+
+export interface StoredHealthReport {
+  readonly receivedAt: Timestamp;
+  readonly report: HealthReport;
+}
+
+export interface AttachmentReceipt {
+  readonly digest: Digest;
+  readonly bytes: Count;
 }
 
 /** What a vehicle polls. No assignment yet is null. */
@@ -574,6 +895,401 @@ export interface SimpleSigningSignature {
 export interface BundleSignature {
   readonly form: "sigstore-bundle";
   readonly bundle: string;
+}
+
+export interface ArtifactRef {
+  readonly type: "oci_image" | "native_archive";
+  /** Where it was found; a name for people. Vehicles fetch by digest. */
+  readonly ref: string;
+  readonly digest: Digest;
+}
+
+/** Posting the same again returns the stored release; other content under the same name and version is refused. What is left out is taken from the signed stack manifest; what is given must equal it. */
+export interface ReleaseCreate {
+  readonly stackName: Name;
+  readonly version: Version;
+  readonly manifestDigest: Digest;
+  /** Repository of the artifact in the fleet's registry; left out, the name of the stack. */
+  readonly repository?: Repository;
+  readonly artifacts?: readonly ArtifactRef[];
+  readonly compatibility?: Compatibility;
+  readonly resourceProfile?: ReleaseResources;
+  readonly healthModel?: ReleaseHealth;
+  readonly security?: ReleaseSecurityInput;
+}
+
+export interface ReleaseSecurityInput {
+  readonly signatureRef?: SignatureRef;
+}
+
+export type Repository = string;
+
+/** Where the signature was found. It never brings a key. */
+export type SignatureRef = string;
+
+export interface ReleaseResources {
+  readonly diskMbMin: number;
+}
+
+/** The part of the health model that a fleet compares releases by; the signed stack manifest has all of it. */
+export interface ReleaseHealth {
+  readonly readinessTimeoutSec: number;
+  readonly stableForSec?: number;
+  readonly probationSec?: number;
+  readonly maxRestarts?: number;
+  readonly windowSec?: number;
+}
+
+/** Whether a signature is there, and whether it holds under the release keys that the control plane knows. */
+export interface ReleaseSecurity {
+  readonly signatureRef: SignatureRef | null;
+  readonly signaturePresent: boolean;
+  readonly signatureVerified: boolean;
+  readonly keyids: readonly KeyId[];
+}
+
+export interface Withdrawal {
+  readonly at: Timestamp;
+  readonly by: Actor;
+  readonly comment: Comment | null;
+}
+
+export interface Release {
+  readonly stackName: Name;
+  readonly version: Version;
+  readonly manifestDigest: Digest;
+  readonly repository: Repository;
+  readonly artifacts: readonly ArtifactRef[];
+  readonly compatibility: Compatibility;
+  readonly resourceProfile: ReleaseResources;
+  readonly healthModel: ReleaseHealth;
+  readonly securityEpoch: number;
+  readonly security: ReleaseSecurity;
+  readonly createdAt: Timestamp;
+  readonly createdBy: Actor;
+  readonly withdrawn: Withdrawal | null;
+}
+
+/** A body that carries nothing but a comment for the audit log. */
+export interface Commented {
+  readonly comment?: Comment;
+}
+
+export type RolloutStatus = "active" | "paused" | "rolling_back" | "rolled_back" | "completed";
+
+export type RolloutStage = "canary" | "soak" | "wave" | "watch";
+
+export type RolloutOutcome = "clean" | "stragglers" | "aborted" | "superseded";
+
+/** Judged by reports received for this rollout's assignments; waiting has no assignment of it yet. */
+export type MemberClass = "converged" | "failed" | "rolledBack" | "blocked" | "applying" | "pending" | "offline" | "waiting";
+
+/** How many reports of a stage may carry each code before the gate fails. */
+export interface RolloutLimits {
+  readonly crashLoops: number;
+  readonly readinessTimeouts: number;
+  readonly signatureFailures: number;
+}
+
+/** RolloutLimits as it may be written: what has a default may be left out. */
+export interface RolloutLimitsInput {
+  readonly crashLoops?: number;
+  readonly readinessTimeouts?: number;
+  readonly signatureFailures?: number;
+}
+
+export interface RolloutSettings {
+  readonly canaryPerGroup: number;
+  /** Share of the vehicles that remain after the canaries. */
+  readonly wavePercent: number;
+  /** How many vehicles of the wave may be on their way at once. */
+  readonly maxInFlight: number;
+  /** May be tightened, not loosened. */
+  readonly convergedPercentMin: number;
+  /** Observation after the canary gate first passed; it must still pass at the end. */
+  readonly soakSec: number;
+  /** How long the gates go on judging after the wave; later failures alert only (H11). */
+  readonly watchSec: number;
+  readonly stageDeadlineSec: number;
+  readonly blockedMaxAgeSec: number;
+  readonly startBeforeSec: StartBeforeSec;
+  readonly limits: RolloutLimits;
+}
+
+/** RolloutSettings as it may be written: what has a default may be left out. */
+export interface RolloutSettingsInput {
+  readonly canaryPerGroup?: number;
+  /** Share of the vehicles that remain after the canaries. */
+  readonly wavePercent?: number;
+  /** How many vehicles of the wave may be on their way at once. */
+  readonly maxInFlight?: number;
+  /** May be tightened, not loosened. */
+  readonly convergedPercentMin?: number;
+  /** Observation after the canary gate first passed; it must still pass at the end. */
+  readonly soakSec?: number;
+  /** How long the gates go on judging after the wave; later failures alert only (H11). */
+  readonly watchSec?: number;
+  readonly stageDeadlineSec?: number;
+  readonly blockedMaxAgeSec?: number;
+  readonly startBeforeSec?: StartBeforeSec;
+  readonly limits?: RolloutLimitsInput;
+}
+
+export interface RolloutCreate {
+  readonly target: Target;
+  readonly stack: StackSelection;
+  readonly policy: PolicyRequest;
+  readonly acknowledgeWeakenedPolicy: boolean;
+  /** Lifts the quarantine of this release on its members; audited (H15). */
+  readonly retry: boolean;
+  readonly settings: RolloutSettings;
+  /** An unfinished rollout that this one ends; without it, a shared member is a conflict (H27). */
+  readonly supersedes?: RolloutId;
+  readonly correlationId?: CorrelationId;
+  readonly comment?: Comment;
+}
+
+/** RolloutCreate as it may be written: what has a default may be left out. */
+export interface RolloutCreateInput {
+  readonly target: Target;
+  readonly stack: StackSelection;
+  readonly policy?: PolicyRequestInput;
+  readonly acknowledgeWeakenedPolicy?: boolean;
+  /** Lifts the quarantine of this release on its members; audited (H15). */
+  readonly retry?: boolean;
+  readonly settings?: RolloutSettingsInput;
+  /** An unfinished rollout that this one ends; without it, a shared member is a conflict (H27). */
+  readonly supersedes?: RolloutId;
+  readonly correlationId?: CorrelationId;
+  readonly comment?: Comment;
+}
+
+/** Vehicles of one region and model; a missing tag is unknown. */
+export interface RolloutGroup {
+  readonly region: Tag;
+  readonly model: Tag;
+  readonly members: Count;
+  readonly canaries: readonly VehicleId[];
+}
+
+/** Each member once. answered is converged + failed + rolledBack. */
+export interface MemberCounts {
+  readonly members: Count;
+  readonly converged: Count;
+  readonly failed: Count;
+  readonly rolledBack: Count;
+  readonly blocked: Count;
+  readonly applying: Count;
+  readonly pending: Count;
+  readonly offline: Count;
+  readonly waiting: Count;
+  readonly answered: Count;
+}
+
+/** What the gate said, by which rule, on which numbers, and when. */
+export interface GateVerdict {
+  readonly verdict: "pass" | "fail" | "inconclusive" | "pending";
+  /** The rule that decided; waiting when none of the others did. */
+  readonly rule: "reason-limit" | "cannot-pass" | "answered" | "nobody-planned" | "stage-deadline" | "blocked-too-long" | "waiting";
+  readonly stage: RolloutStage;
+  readonly numbers: MemberCounts;
+  readonly reasonCounts: GateReasonCounts;
+  readonly at: Timestamp;
+  /** The vehicles that decided a failing or inconclusive verdict, as many as fit. */
+  readonly vehicles: readonly VerdictVehicle[];
+}
+
+export interface GateReasonCounts {
+  readonly crashLoops: Count;
+  readonly readinessTimeouts: Count;
+  readonly signatureFailures: Count;
+}
+
+export interface VerdictVehicle {
+  readonly vehicleId: VehicleId;
+  readonly class: MemberClass;
+  readonly reasonCodes: ReasonCodeList;
+}
+
+export interface RolloutStageState {
+  readonly stage: RolloutStage;
+  readonly desiredStateRevision: Revision | null;
+  readonly startedAt: Timestamp | null;
+  readonly deadlineAt: Timestamp | null;
+  readonly endedAt: Timestamp | null;
+  readonly counts: MemberCounts;
+  readonly verdict: GateVerdict | null;
+}
+
+/** Why it stands still, and for whom it waits. */
+export interface RolloutPause {
+  readonly cause: "operator" | "inconclusive" | "restored-database";
+  readonly at: Timestamp;
+  readonly by: Actor;
+}
+
+export interface SafetyCheck {
+  readonly name: "converged-percent" | "no-crash-loops" | "no-readiness-timeouts" | "no-signature-failures";
+  /** Null while it cannot be said yet. */
+  readonly passed: boolean | null;
+}
+
+export interface RolloutBrief {
+  readonly id: RolloutId;
+  readonly status: RolloutStatus;
+  readonly stage: RolloutStage;
+  readonly outcome: RolloutOutcome | null;
+  readonly stack: StackRef;
+}
+
+export type RolloutSummary = RolloutBrief & {
+  readonly counts: MemberCounts;
+  readonly createdAt: Timestamp;
+  readonly endedAt: Timestamp | null;
+  readonly createdBy: Actor;
+};
+
+export type Rollout = RolloutSummary & {
+  readonly target: Target;
+  readonly policy: Policy;
+  readonly retry: boolean;
+  readonly settings: RolloutSettings;
+  readonly supersedes: RolloutId | null;
+  readonly supersededBy: RolloutId | null;
+  readonly correlationId: CorrelationId;
+  readonly groups: readonly RolloutGroup[];
+  readonly stages: readonly RolloutStageState[];
+  /** The newest verdict of the current stage. */
+  readonly verdict: GateVerdict | null;
+  readonly pause: RolloutPause | null;
+  readonly next: RolloutNext;
+  readonly mayStillStart: MayStillStart;
+  /** Members of a rollback without a release to return to; they keep what they have. */
+  readonly notReturned: PlannedVehicles;
+  /** Whether the canary gate passed; null while it is open. */
+  readonly canaryHealthy: boolean | null;
+  /** Percentage of members that may fail before the gate does. */
+  readonly failureThreshold: number;
+  readonly safetyChecks: readonly SafetyCheck[];
+};
+
+/** Rollout as it may be written: what has a default may be left out. */
+export type RolloutInput = RolloutSummary & {
+  readonly target: Target;
+  readonly policy: Policy;
+  readonly retry: boolean;
+  readonly settings: RolloutSettingsInput;
+  readonly supersedes: RolloutId | null;
+  readonly supersededBy: RolloutId | null;
+  readonly correlationId: CorrelationId;
+  readonly groups: readonly RolloutGroup[];
+  readonly stages: readonly RolloutStageState[];
+  /** The newest verdict of the current stage. */
+  readonly verdict: GateVerdict | null;
+  readonly pause: RolloutPause | null;
+  readonly next: RolloutNext;
+  readonly mayStillStart: MayStillStart;
+  /** Members of a rollback without a release to return to; they keep what they have. */
+  readonly notReturned: PlannedVehicles;
+  /** Whether the canary gate passed; null while it is open. */
+  readonly canaryHealthy: boolean | null;
+  /** Percentage of members that may fail before the gate does. */
+  readonly failureThreshold: number;
+  readonly safetyChecks: readonly SafetyCheck[];
+};
+
+/** What happens next by itself, and at the latest when; nothing while it waits for a person or has ended. */
+export interface RolloutNext {
+  readonly step: "judge-canaries" | "end-soak" | "start-wave" | "judge-wave" | "end-watch" | "finish-rollback" | "nothing";
+  readonly at: Timestamp | null;
+}
+
+/** Members that were told to stop, have not confirmed it, and may start until this time (H10). */
+export interface MayStillStart {
+  readonly vehicles: Count;
+  readonly until: Timestamp | null;
+}
+
+export interface RolloutMember {
+  readonly vehicleId: VehicleId;
+  readonly region: Tag;
+  readonly model: Tag;
+  /** The stage that it gets the release in; null for those outside the wave's percentage. */
+  readonly stage: "canary" | "wave" | null;
+  readonly class: MemberClass;
+  readonly status: VehicleStatus;
+  readonly reasonCodes: ReasonCodeList;
+  /** The release committed there when the rollout was planned; what a rollback returns to. */
+  readonly returnsTo: StackRef | null;
+  readonly desiredStateRevision: Revision | null;
+  readonly sequence: Sequence | null;
+  readonly reportedAt: Timestamp | null;
+  readonly lastSeenAt: Timestamp | null;
+}
+
+/** What a rollout would do; a dry run changes nothing. Lists name as many vehicles as fit, counts are whole. */
+export interface RolloutPlan {
+  readonly stack: StackRef;
+  readonly members: Count;
+  readonly groups: readonly RolloutGroup[];
+  readonly canaries: readonly VehicleId[];
+  readonly incompatible: IncompatibleVehicles;
+  readonly alreadyConverged: PlannedVehicles;
+  /** Members that have nothing committed to return to. */
+  readonly withoutReturn: PlannedVehicles;
+  readonly refusing: RefusingVehicles;
+  /** Members of other unfinished rollouts; they would refuse the real request. */
+  readonly conflicts: readonly RolloutConflict[];
+}
+
+export interface IncompatibleVehicles {
+  readonly count: Count;
+  readonly vehicles: readonly IncompatibleVehicle[];
+}
+
+export interface IncompatibleVehicle {
+  readonly vehicleId: VehicleId;
+  readonly reasonCode: ReasonCode;
+}
+
+/** Vehicles whose gates would refuse by their last safety snapshot; the vehicle itself decides at the time. */
+export interface RefusingVehicles {
+  readonly count: Count;
+  readonly vehicles: readonly RefusingVehicle[];
+}
+
+export interface RefusingVehicle {
+  readonly vehicleId: VehicleId;
+  readonly reasonCodes: ReasonCodeList;
+  readonly asOf: Timestamp | null;
+}
+
+export interface PlannedVehicles {
+  readonly count: Count;
+  readonly vehicleIds: readonly VehicleId[];
+}
+
+export interface RolloutConflict {
+  readonly vehicleId: VehicleId;
+  readonly rolloutId: RolloutId;
+}
+
+/** wait goes on with a new deadline; replaceCanaries takes others of the same groups; acceptInconclusive counts the stage as passed, is audited, and is refused when anything failed. The gates are judged again first; no stage is skipped. */
+export interface RolloutResume {
+  readonly how: "wait" | "replaceCanaries" | "acceptInconclusive";
+  readonly comment?: Comment;
+}
+
+/** RolloutResume as it may be written: what has a default may be left out. */
+export interface RolloutResumeInput {
+  readonly how?: "wait" | "replaceCanaries" | "acceptInconclusive";
+  readonly comment?: Comment;
+}
+
+export interface RolloutRollback {
+  /** Only the members of this stage; left out, every member that was given the release. */
+  readonly stage?: "canary" | "wave";
+  readonly comment?: Comment;
 }
 
 /** One JSON line of a vehicle's own gateway, in a file (the last line counts) or over the agent's Unix socket. Each key that is present is a fresh sample; null says "I do not know". */
@@ -824,4 +1540,811 @@ export interface RootRoles {
   readonly root: TrustRole;
   readonly release: TrustRole;
   readonly assignment: TrustRole;
+}
+
+/** pending says that the assignment is newer than the last report, or that there is no report yet. */
+export type ConvergenceStatus = "converged" | "applying" | "pending" | "blocked" | "failed" | "rolled_back";
+
+/** offline when nothing was heard for longer than the threshold, else the convergence status. */
+export type VehicleStatus = "converged" | "applying" | "pending" | "blocked" | "failed" | "rolled_back" | "offline";
+
+export type Connectivity = "online" | "offline";
+
+/** Everything but the selector's reserved keys id, status and connectivity. */
+export type TagName = string;
+
+/** model, region and ring mean something to rollouts; anything else is the fleet's own. */
+export type Tags = { readonly [key: string]: Tag };
+
+/** Tags to set; null removes one. What is not named stays. */
+export type TagsPatch = { readonly [key: string]: Tag | null };
+
+export interface VehicleCreate {
+  readonly id: VehicleId;
+  readonly tags: Tags;
+  /** Registers the vehicle's key in advance; left out, the vehicle enrols. */
+  readonly publicKey?: PublicKeyPem;
+}
+
+/** VehicleCreate as it may be written: what has a default may be left out. */
+export interface VehicleCreateInput {
+  readonly id: VehicleId;
+  readonly tags?: Tags;
+  /** Registers the vehicle's key in advance; left out, the vehicle enrols. */
+  readonly publicKey?: PublicKeyPem;
+}
+
+/** A tag edit deploys nothing; targets are resolved once, when they are made (H28). */
+export interface VehicleUpdate {
+  readonly tags: TagsPatch;
+}
+
+/** claimed waits for the vehicle to present its claim; pending waits for an operator. The alarm second-key says that another key asks for this id, clone that two installations answer for it. */
+export interface VehicleEnrolment {
+  readonly state: "none" | "claimed" | "pending" | "accepted" | "revoked";
+  readonly keyid: KeyId | null;
+  readonly pendingKeyid: KeyId | null;
+  readonly alarm: "none" | "second-key" | "clone";
+}
+
+/** Kept out of rollouts and of fleet selectors until it expires or is lifted. */
+export interface VehicleExclusion {
+  readonly reason: Comment;
+  readonly since: Timestamp;
+  readonly expiresAt: Timestamp | null;
+  readonly by: Actor;
+}
+
+export interface TimelineEvent {
+  readonly event: TimelineEventName;
+  readonly at: Timestamp;
+  readonly desiredStateRevision: Revision | null;
+  readonly reasonCodes: ReasonCodeList;
+}
+
+export type TimelineEventName = "desired_notified" | "apply_start" | "ready" | "failed" | "blocked" | "rolled_back";
+
+/** One row of the inventory. What is desired, what the vehicle says it runs, and why the two differ. */
+export interface VehicleSummary {
+  readonly id: VehicleId;
+  readonly tags: Tags;
+  readonly facts: Facts;
+  readonly desiredStack: StackRef | null;
+  readonly desiredRevision: Revision | null;
+  readonly actualStack: StackRef | null;
+  readonly actualRevision: Revision | null;
+  readonly status: VehicleStatus;
+  readonly convergence: ConvergenceStatus;
+  readonly connectivity: Connectivity;
+  readonly reasonCodes: ReasonCodeList;
+  readonly statusSince: Timestamp;
+  readonly safetySnapshot: SafetySnapshot | null;
+  readonly rollbackReady: boolean | null;
+  /** The unfinished rollout that the vehicle is a member of. */
+  readonly rolloutId: RolloutId | null;
+  readonly enrolment: VehicleEnrolment;
+  readonly exclusion: VehicleExclusion | null;
+  readonly lastSeenAt: Timestamp | null;
+  readonly lastReconcileAt: Timestamp | null;
+  readonly createdAt: Timestamp;
+  readonly decommissionedAt: Timestamp | null;
+}
+
+export type Vehicle = VehicleSummary & {
+  /** Newest first. */
+  readonly timeline: readonly TimelineEvent[];
+  readonly latestReport: ReconcileReport | null;
+};
+
+/** What an agent or a simulator says of itself between reports. It moves lastSeenAt, facts and the safety snapshot; it never counts for a rollout gate, because only signed reports do (H18). */
+export interface VehicleStatusIngest {
+  readonly at: Timestamp;
+  readonly facts?: Facts;
+  readonly safetySnapshot?: SafetySnapshot;
+}
+
+export interface TimelineEventIngest {
+  readonly event: TimelineEventName;
+  readonly at: Timestamp;
+  readonly desiredStateRevision?: Revision;
+  readonly reasonCodes: ReasonCodeList;
+}
+
+/** TimelineEventIngest as it may be written: what has a default may be left out. */
+export interface TimelineEventIngestInput {
+  readonly event: TimelineEventName;
+  readonly at: Timestamp;
+  readonly desiredStateRevision?: Revision;
+  readonly reasonCodes?: ReasonCodeList;
+}
+
+export type TimelineEventIngestBody = TimelineEventIngest | readonly TimelineEventIngest[];
+
+/** TimelineEventIngestBody as it may be written: what has a default may be left out. */
+export type TimelineEventIngestBodyInput = TimelineEventIngestInput | readonly TimelineEventIngestInput[];
+
+export interface Ingested {
+  /** How many of the elements were new. */
+  readonly stored: Count;
+}
+
+export interface VehicleExclude {
+  readonly reason: Comment;
+  /** Left out, the vehicle stays excluded until it is included again. */
+  readonly expiresAt?: Timestamp;
+}
+
+export interface ClaimCreate {
+  readonly expiresInSec: number;
+}
+
+/** ClaimCreate as it may be written: what has a default may be left out. */
+export interface ClaimCreateInput {
+  readonly expiresInSec?: number;
+}
+
+/** The token is shown this once; only its hash is kept. */
+export interface Claim {
+  readonly vehicleId: VehicleId;
+  readonly claim: ClaimToken;
+  readonly expiresAt: Timestamp;
+}
+
+export interface KeyDecision {
+  /** Fingerprint of the key that is meant, so that nobody decides about another one by accident. */
+  readonly keyid: KeyId;
+  readonly comment?: Comment;
+}
+
+/** Why this vehicle is not converged, since when, and what would unblock it; from stored evidence only. */
+export interface VehicleExplanation {
+  readonly vehicleId: VehicleId;
+  readonly status: VehicleStatus;
+  readonly convergence: ConvergenceStatus;
+  readonly connectivity: Connectivity;
+  readonly since: Timestamp;
+  readonly lastSeenAt: Timestamp | null;
+  /** Empty when the vehicle is converged and heard of. */
+  readonly reasons: readonly ReasonExplanation[];
+  readonly assignment: AssignmentSummary | null;
+  readonly lastReport: ReconcileReport | null;
+  readonly rollout: RolloutBrief | null;
+  readonly exclusion: VehicleExclusion | null;
+}
+
+export interface ReasonExplanation {
+  readonly code: ReasonCode;
+  readonly summary: string;
+  readonly unblockedWhen: string;
+  readonly operatorAction: string;
+  readonly evidence: readonly Evidence[];
+}
+
+/** The newest assignment of one vehicle, as an operator sees it. */
+export interface AssignmentSummary {
+  readonly sequence: Sequence;
+  readonly desiredStateRevision: Revision;
+  readonly rolloutId: RolloutId | null;
+  readonly stack: StackRef;
+  readonly start: "allowed" | "withheld";
+  readonly retry: boolean;
+  readonly issuedAt: Timestamp;
+  readonly acceptBefore: Timestamp;
+  readonly startBefore: Timestamp;
+}
+
+export interface CreateVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface CreateVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateVehicle201 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListVehiclesQuery {
+  readonly selector?: Selector;
+  readonly model?: Tag;
+  readonly region?: Tag;
+  readonly ring?: Tag;
+  readonly status?: VehicleStatus;
+  readonly reasonCode?: ReasonCode;
+  /** Part of the id. */
+  readonly search?: string;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort: "id" | "-id" | "status" | "-status" | "statusSince" | "-statusSince" | "lastSeenAt" | "-lastSeenAt" | "createdAt" | "-createdAt";
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListVehiclesQuery as it may be written: what has a default may be left out. */
+export interface ListVehiclesQueryInput {
+  readonly selector?: Selector;
+  readonly model?: Tag;
+  readonly region?: Tag;
+  readonly ring?: Tag;
+  readonly status?: VehicleStatus;
+  readonly reasonCode?: ReasonCode;
+  /** Part of the id. */
+  readonly search?: string;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort?: "id" | "-id" | "status" | "-status" | "statusSince" | "-statusSince" | "lastSeenAt" | "-lastSeenAt" | "createdAt" | "-createdAt";
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListVehicles200 {
+  readonly data: readonly VehicleSummary[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface GetVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface UpdateVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface UpdateVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface DeleteVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface DeleteVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface PostVehicleStatusParams {
+  readonly id: VehicleId;
+}
+
+export interface PostVehicleStatus200 {
+  readonly data: Ingested;
+  readonly timestamp: Timestamp;
+}
+
+export interface PostVehicleEventsParams {
+  readonly id: VehicleId;
+}
+
+export interface PostVehicleEvents200 {
+  readonly data: Ingested;
+  readonly timestamp: Timestamp;
+}
+
+export interface ExplainVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface ExplainVehicle200 {
+  readonly data: VehicleExplanation;
+  readonly timestamp: Timestamp;
+}
+
+export interface ExcludeVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface ExcludeVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface ExcludeVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface IncludeVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface IncludeVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface IncludeVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateClaimParams {
+  readonly id: VehicleId;
+}
+
+export interface CreateClaimHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface CreateClaim201 {
+  readonly data: Claim;
+  readonly timestamp: Timestamp;
+}
+
+export interface AcceptVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface AcceptVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface AcceptVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface RejectVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface RejectVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface RejectVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface RevokeVehicleParams {
+  readonly id: VehicleId;
+}
+
+export interface RevokeVehicleHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface RevokeVehicle200 {
+  readonly data: Vehicle;
+  readonly timestamp: Timestamp;
+}
+
+export interface Enroll200 {
+  readonly data: EnrolmentAnswer;
+  readonly timestamp: Timestamp;
+}
+
+export interface Enroll202 {
+  readonly data: EnrolmentAnswer;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetTrustRootParams {
+  readonly n: Sequence;
+}
+
+export interface GetTrustRoot200 {
+  readonly data: Envelope;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetFleetSummaryQuery {
+  readonly selector?: Selector;
+}
+
+export interface GetFleetSummary200 {
+  readonly data: FleetSummary;
+  readonly timestamp: Timestamp;
+}
+
+export interface ConfirmRestoreHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface ConfirmRestore200 {
+  readonly data: RestoreConfirmation;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateReleaseHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface CreateRelease200 {
+  readonly data: Release;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateRelease201 {
+  readonly data: Release;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListReleasesQuery {
+  readonly stack?: Name;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort: "createdAt" | "-createdAt" | "stackName" | "-stackName" | "version" | "-version";
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListReleasesQuery as it may be written: what has a default may be left out. */
+export interface ListReleasesQueryInput {
+  readonly stack?: Name;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort?: "createdAt" | "-createdAt" | "stackName" | "-stackName" | "version" | "-version";
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListReleases200 {
+  readonly data: readonly Release[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetReleaseParams {
+  readonly stack: Name;
+  readonly version: Version;
+}
+
+export interface GetRelease200 {
+  readonly data: Release;
+  readonly timestamp: Timestamp;
+}
+
+export interface WithdrawReleaseParams {
+  readonly stack: Name;
+  readonly version: Version;
+}
+
+export interface WithdrawReleaseHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface WithdrawRelease200 {
+  readonly data: Release;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateDesiredStateHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface CreateDesiredState201 {
+  readonly data: DesiredState;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetDesiredStateParams {
+  readonly revision: Revision;
+}
+
+export interface GetDesiredState200 {
+  readonly data: DesiredState;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetLatestDesiredQuery {
+  readonly vehicleId: VehicleId;
+  /** Highest sequence that the vehicle has accepted. Counts only from the vehicle itself. */
+  readonly sequenceFloor?: Count;
+  /** Whose reports Muto-Acknowledged-Seq speaks of. Counts only from the vehicle itself. */
+  readonly installId?: Ulid;
+}
+
+export interface GetLatestDesiredHeaders {
+  readonly "if-none-match"?: string;
+}
+
+export interface GetLatestDesired200 {
+  readonly data: LatestDesired;
+  readonly timestamp: Timestamp;
+}
+
+export interface PostReconcileReports200 {
+  readonly data: ReportReceipts;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListReconcileReportsQuery {
+  readonly vehicleId?: VehicleId;
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListReconcileReportsQuery as it may be written: what has a default may be left out. */
+export interface ListReconcileReportsQueryInput {
+  readonly vehicleId?: VehicleId;
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListReconcileReports200 {
+  readonly data: readonly StoredReconcileReport[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface PostHealthReports200 {
+  readonly data: ReportReceipts;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListHealthReportsQuery {
+  readonly vehicleId?: VehicleId;
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListHealthReportsQuery as it may be written: what has a default may be left out. */
+export interface ListHealthReportsQueryInput {
+  readonly vehicleId?: VehicleId;
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListHealthReports200 {
+  readonly data: readonly StoredHealthReport[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetAttachmentParams {
+  readonly digest: Digest;
+}
+
+export interface PutAttachmentParams {
+  readonly digest: Digest;
+}
+
+export interface PutAttachment200 {
+  readonly data: AttachmentReceipt;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateRolloutQuery {
+  /** Plan only; nothing is changed. */
+  readonly dryRun: boolean;
+}
+
+/** CreateRolloutQuery as it may be written: what has a default may be left out. */
+export interface CreateRolloutQueryInput {
+  /** Plan only; nothing is changed. */
+  readonly dryRun?: boolean;
+}
+
+export interface CreateRolloutHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface CreateRollout200 {
+  readonly data: RolloutPlan;
+  readonly timestamp: Timestamp;
+}
+
+export interface CreateRollout201 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** CreateRollout201 as it may be written: what has a default may be left out. */
+export interface CreateRollout201Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListRolloutsQuery {
+  readonly status?: RolloutStatus;
+  readonly stack?: Name;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort: "createdAt" | "-createdAt" | "status" | "-status";
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListRolloutsQuery as it may be written: what has a default may be left out. */
+export interface ListRolloutsQueryInput {
+  readonly status?: RolloutStatus;
+  readonly stack?: Name;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort?: "createdAt" | "-createdAt" | "status" | "-status";
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListRollouts200 {
+  readonly data: readonly RolloutSummary[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetRolloutParams {
+  readonly id: RolloutId;
+}
+
+export interface GetRollout200 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** GetRollout200 as it may be written: what has a default may be left out. */
+export interface GetRollout200Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListRolloutVehiclesParams {
+  readonly id: RolloutId;
+}
+
+export interface ListRolloutVehiclesQuery {
+  readonly stage?: "canary" | "wave";
+  readonly class?: MemberClass;
+  readonly reasonCode?: ReasonCode;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort: "vehicleId" | "-vehicleId" | "class" | "-class" | "reportedAt" | "-reportedAt";
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListRolloutVehiclesQuery as it may be written: what has a default may be left out. */
+export interface ListRolloutVehiclesQueryInput {
+  readonly stage?: "canary" | "wave";
+  readonly class?: MemberClass;
+  readonly reasonCode?: ReasonCode;
+  /** Key to sort by; a leading hyphen sorts downwards. */
+  readonly sort?: "vehicleId" | "-vehicleId" | "class" | "-class" | "reportedAt" | "-reportedAt";
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListRolloutVehicles200 {
+  readonly data: readonly RolloutMember[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface PauseRolloutParams {
+  readonly id: RolloutId;
+}
+
+export interface PauseRolloutHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface PauseRollout200 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** PauseRollout200 as it may be written: what has a default may be left out. */
+export interface PauseRollout200Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface ResumeRolloutParams {
+  readonly id: RolloutId;
+}
+
+export interface ResumeRolloutHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface ResumeRollout200 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** ResumeRollout200 as it may be written: what has a default may be left out. */
+export interface ResumeRollout200Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface RollbackRolloutParams {
+  readonly id: RolloutId;
+}
+
+export interface RollbackRolloutHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface RollbackRollout200 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** RollbackRollout200 as it may be written: what has a default may be left out. */
+export interface RollbackRollout200Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface AbortRolloutParams {
+  readonly id: RolloutId;
+}
+
+export interface AbortRolloutHeaders {
+  /** The same key with the same body returns the first answer; with another body it is refused. Kept for 24 h. */
+  readonly "idempotency-key"?: string;
+}
+
+export interface AbortRollout200 {
+  readonly data: Rollout;
+  readonly timestamp: Timestamp;
+}
+
+/** AbortRollout200 as it may be written: what has a default may be left out. */
+export interface AbortRollout200Input {
+  readonly data: RolloutInput;
+  readonly timestamp: Timestamp;
+}
+
+export interface ListAuditEntriesQuery {
+  readonly actor?: ActorName;
+  readonly action?: AuditAction;
+  readonly correlationId?: CorrelationId;
+  /** Inclusive. */
+  readonly from?: Timestamp;
+  /** Exclusive. */
+  readonly to?: Timestamp;
+  readonly page: number;
+  readonly limit: number;
+}
+
+/** ListAuditEntriesQuery as it may be written: what has a default may be left out. */
+export interface ListAuditEntriesQueryInput {
+  readonly actor?: ActorName;
+  readonly action?: AuditAction;
+  readonly correlationId?: CorrelationId;
+  /** Inclusive. */
+  readonly from?: Timestamp;
+  /** Exclusive. */
+  readonly to?: Timestamp;
+  readonly page?: number;
+  readonly limit?: number;
+}
+
+export interface ListAuditEntries200 {
+  readonly data: readonly AuditEntry[];
+  readonly metadata: PageMetadata;
+  readonly timestamp: Timestamp;
+}
+
+export interface StreamEventsHeaders {
+  readonly "last-event-id"?: string;
+}
+
+export interface GetHealth200 {
+  readonly data: ComponentHealth;
+  readonly timestamp: Timestamp;
+}
+
+export interface GetReadiness200 {
+  readonly data: ComponentHealth;
+  readonly timestamp: Timestamp;
 }

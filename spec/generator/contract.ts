@@ -1,16 +1,22 @@
-import type { JsonObject } from "./json.ts";
+import { ApiReader } from "./api.ts";
+import { errorsSource, readErrors } from "./errors.ts";
+import { literal, type JsonObject } from "./json.ts";
 import { mediaTypesSource } from "./media-types.ts";
+import { bundleOpenapi, openapiSource } from "./openapi.ts";
+import { operationsSource } from "./operations.ts";
 import { readReasons, reasonsSource } from "./reasons.ts";
 import { collectSchemas, type SchemaTable } from "./schemas.ts";
 import { readTopics, topicsSource } from "./topics.ts";
 import { declareTypes, typeContext, type TypeContext } from "./types.ts";
 import { tagUnions } from "./unions.ts";
-import { validatorsDeclaration, validatorsSource } from "./validators.ts";
+import { schemaForAjv, validatorsDeclaration, validatorsSource } from "./validators.ts";
 
-/** The contract's sources, parsed; schema documents by file name relative to spec/. */
+/** The contract's sources, parsed. */
 export interface Sources {
-  readonly messages: ReadonlyMap<string, JsonObject>;
+  /** `messages/*.yaml` and `api.yaml` by file name relative to spec/. */
+  readonly documents: ReadonlyMap<string, JsonObject>;
   readonly reasons: JsonObject;
+  readonly errors: JsonObject;
   readonly mediaTypes: JsonObject;
   /** Text of mqtt-topics.md. */
   readonly topics: string;
@@ -21,18 +27,28 @@ const HEADER =
 
 /** All generated files by name. Pure: the same sources give the same bytes. Throws ContractError. */
 export function generateContract(sources: Sources): ReadonlyMap<string, string> {
-  const messages = tagUnions(collectSchemas(sources.messages));
-  const context = typeContext(messages);
-  const documents = documentNames(messages);
-  return new Map([
-    ["reasons.ts", HEADER + reasonsSource(readReasons(sources.reasons, messages))],
-    ["media-types.ts", HEADER + mediaTypesSource(sources.mediaTypes, messages)],
-    ["topics.ts", HEADER + topicsSource(readTopics(sources.topics, messages), messages)],
-    ["messages.ts", `${HEADER}${declareTypes(context)}\n`],
-    ["validators.js", `${HEADER}${validatorsSource(messages, documents)}\n`],
-    ["validators.d.ts", HEADER + validatorsDeclaration(documents)],
-    ["parsers.ts", HEADER + parsersSource(context, documents)],
+  const messages = collectSchemas(sources.documents);
+  const errors = readErrors(sources.errors, messages);
+  const reader = new ApiReader(sources.documents, messages, new Set(errors.map(({ status }) => status)));
+  const operations = reader.read();
+  const table = tagUnions(reader.table);
+  const context = typeContext(table);
+  const documents = documentNames(table);
+  const files = new Map([
+    ["reasons.ts", reasonsSource(readReasons(sources.reasons, table))],
+    ["error-codes.ts", errorsSource(errors)],
+    ["media-types.ts", mediaTypesSource(sources.mediaTypes, table)],
+    ["topics.ts", topicsSource(readTopics(sources.topics, table), table)],
+    ["messages.ts", `${declareTypes(context)}\n`],
+    ["schema-types.ts", schemaTypesSource(table)],
+    ["schemas.ts", schemasSource(table)],
+    ["operations.ts", operationsSource(operations, context)],
+    ["openapi.ts", openapiSource(bundleOpenapi(sources.documents, table))],
+    ["validators.js", `${validatorsSource(table, documents)}\n`],
+    ["validators.d.ts", validatorsDeclaration(documents)],
+    ["parsers.ts", parsersSource(context, documents)],
   ]);
+  return new Map([...files].map(([name, text]) => [name, HEADER + text]));
 }
 
 /** Schemas that are whole documents: the root of a file, as opposed to its parts. */
@@ -52,6 +68,30 @@ import { parserOf, type Parsed } from "../parse.ts";
 import * as validators from "./validators.js";
 
 ${lines.join("\n")}
+`;
+}
+
+function schemaTypesSource(table: SchemaTable): string {
+  const rows = [...table.keys()].map((name) => `  readonly ${name}: messages.${name};`);
+  return `import type * as messages from "./messages.ts";
+
+/** The type of every schema by its name. */
+export interface SchemaTypes {
+${rows.join("\n")}
+}
+
+export type SchemaName = keyof SchemaTypes;
+`;
+}
+
+function schemasSource(table: SchemaTable): string {
+  const rows = [...table.values()].map(({ name, schema }) => `  ${name}: ${literal(schemaForAjv(name, schema))},`);
+  return `import type { SchemaName } from "./schema-types.ts";
+
+/** Every schema as Ajv takes it, each under its own \`$id\`. */
+export const SCHEMAS: { readonly [Name in SchemaName]: { readonly $id: string; readonly [keyword: string]: unknown } } = {
+${rows.join("\n")}
+};
 `;
 }
 

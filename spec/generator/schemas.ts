@@ -38,7 +38,7 @@ export function collectSchemas(documents: ReadonlyMap<string, JsonObject>): Sche
     for (const [name, schema] of Object.entries(isObject(definitions) ? definitions : {})) {
       define(collector, name, file, schema, `${file}#${name}`);
     }
-    if (isObject(components) || !saysSomething(document)) continue;
+    if (!saysSomething(document)) continue;
     define(collector, nameOfDocument(documents, file), file, document, file);
   }
   for (const { schema, file } of table.values()) checkReferences(table, schema, file);

@@ -85,6 +85,7 @@ function typeOfObject(context: TypeContext, schema: JsonObject, mode: TypeMode, 
   }
   if (!isObject(properties)) {
     if (additionalProperties === false) return "Record<string, never>";
+    if (additionalProperties === true) return "{ readonly [key: string]: unknown }";
     throw new ContractError(`an object names its properties: ${literal(schema)}`);
   }
   const needed = new Set(isList(required) ? required : []);
