@@ -6,6 +6,7 @@ export { ERRORS, type ApiError } from "./generated/error-codes.ts";
 export { OPERATIONS, type OperationId, type Operations, type Principal } from "./generated/operations.ts";
 export type { SchemaName, SchemaTypes } from "./generated/schema-types.ts";
 export { requestTarget, type Answer, type AnswerData, type OperationRoute, type RawBody } from "./route.ts";
+export { HEADERS } from "./generated/headers.ts";
 export { MEDIA_TYPES, type MediaType } from "./generated/media-types.ts";
 export { TOPICS, type TopicMessages, type TopicName } from "./generated/topics.ts";
 export type { Topic, TopicParams } from "./topic.ts";

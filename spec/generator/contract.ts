@@ -1,5 +1,6 @@
 import { ApiReader } from "./api.ts";
 import { errorsSource, readErrors } from "./errors.ts";
+import { headersSource } from "./headers.ts";
 import { literal, type JsonObject } from "./json.ts";
 import { mediaTypesSource } from "./media-types.ts";
 import { bundleOpenapi, openapiSource } from "./openapi.ts";
@@ -43,6 +44,7 @@ export function generateContract(sources: Sources): ReadonlyMap<string, string> 
     ["schema-types.ts", schemaTypesSource(table)],
     ["schemas.ts", schemasSource(table)],
     ["operations.ts", operationsSource(operations, context)],
+    ["headers.ts", headersSource(sources.documents.get("api.yaml") ?? {})],
     ["openapi.ts", openapiSource(bundleOpenapi(sources.documents, table))],
     ["validators.js", `${validatorsSource(table, documents)}\n`],
     ["validators.d.ts", validatorsDeclaration(documents)],
