@@ -1,11 +1,30 @@
 import type {
+  ArtifactRef,
+  AuditAction,
+  AuditState,
+  Compatibility,
+  ConvergenceStatus,
+  DesiredStateRollout,
   Facts,
+  FleetEvent,
+  GateVerdict,
+  HealthReport,
   Policy,
   ReasonCode,
   ReconcileReport,
+  ReleaseHealth,
+  ReleaseResources,
   ReleaseSignature,
+  RolloutOutcome,
+  RolloutPause,
+  RolloutSettings,
+  RolloutStage,
+  RolloutStatus,
   SafetySnapshot,
   StackManifest,
+  StartRule,
+  Target,
+  TimelineEventName,
 } from "@muto/spec";
 import type { ColumnType, Generated, GeneratedAlways, JSONColumnType } from "kysely";
 
@@ -22,6 +41,7 @@ export interface Tables {
   readonly desired_states: DesiredStatesTable;
   readonly assignments: AssignmentsTable;
   readonly rollouts: RolloutsTable;
+  readonly rollout_stages: RolloutStagesTable;
   readonly rollout_members: RolloutMembersTable;
   readonly reconcile_reports: ReconcileReportsTable;
   readonly health_reports: HealthReportsTable;
@@ -29,6 +49,7 @@ export interface Tables {
   readonly audit_log: AuditLogTable;
   readonly audit_head: AuditHeadTable;
   readonly events: EventsTable;
+  readonly event_head: EventHeadTable;
   readonly vehicle_keys: VehicleKeysTable;
   readonly claims: ClaimsTable;
   readonly idempotency_keys: IdempotencyKeysTable;
@@ -46,8 +67,6 @@ export interface SettingsTable {
   readonly key: string;
   readonly value: AnyJson;
 }
-
-export type ConvergenceStatus = ReconcileReport["status"];
 
 export interface VehiclesTable {
   readonly id: string;
@@ -89,6 +108,7 @@ export interface VehiclesTable {
   readonly excluded_at: string | null;
   readonly excluded_until: string | null;
   readonly excluded_reason: string | null;
+  readonly excluded_by: ActorText | null;
   readonly decommissioned_at: string | null;
   readonly revoked_at: string | null;
 }
@@ -106,7 +126,7 @@ export interface TimelineTable {
   readonly id: GeneratedAlways<number>;
   readonly vehicle_id: string;
   readonly at: string;
-  readonly kind: string;
+  readonly event: TimelineEventName;
   readonly sequence: number | null;
   readonly revision: string | null;
   readonly rollout_id: string | null;
@@ -121,23 +141,26 @@ export interface ReleasesTable {
   readonly version: string;
   readonly manifest_digest: string;
   readonly repository: string;
-  readonly body: AnyJson;
-  readonly manifest: JSONColumnType<StackManifest>;
+  readonly artifacts: JSONColumnType<readonly ArtifactRef[]>;
+  readonly compatibility: JSONColumnType<Compatibility>;
+  readonly resource_profile: JSONColumnType<ReleaseResources>;
+  readonly health_model: JSONColumnType<ReleaseHealth>;
   readonly security_epoch: Defaulted<number>;
+  readonly manifest: JSONColumnType<StackManifest>;
+  readonly signature_ref: string | null;
   readonly signatures: JSONColumnType<readonly ReleaseSignature[]>;
   readonly signature_present: boolean;
   readonly signature_verified: boolean;
+  readonly signature_keyids: Defaulted<readonly string[]>;
   readonly created_at: string;
-  readonly created_by: string;
+  readonly created_by: ActorText;
   readonly withdrawn_at: string | null;
-  readonly withdrawn_by: string | null;
+  readonly withdrawn_by: ActorText | null;
+  readonly withdrawn_comment: string | null;
 }
 
-export type Target =
-  | { readonly type: "fleetSelector"; readonly selector: string }
-  | { readonly type: "vehicleList"; readonly vehicleIds: readonly string[] };
-
-export type Start = "allowed" | "withheld";
+/** `type:id`, for instance `operator:alice`; see store/actor.ts. */
+export type ActorText = string;
 
 export interface DesiredStatesTable {
   readonly revision: string;
@@ -146,13 +169,16 @@ export interface DesiredStatesTable {
   readonly stack_version: string;
   readonly manifest_digest: string;
   readonly policy: JSONColumnType<Policy>;
-  readonly start: Start;
+  readonly start: StartRule;
   readonly retry: boolean;
+  readonly start_before_sec: number;
   readonly rollout_id: string | null;
-  readonly rollout: NullableJson<Json>;
+  readonly rollout: JSONColumnType<DesiredStateRollout>;
+  readonly reach_vehicles: Defaulted<number>;
+  readonly reach_without_canary: Defaulted<number>;
   readonly correlation_id: string;
   readonly created_at: string;
-  readonly created_by: string;
+  readonly created_by: ActorText;
 }
 
 export type AssignmentCause = "direct" | "rollout" | "withhold" | "resume" | "rollback" | "renewal";
@@ -163,7 +189,7 @@ export interface AssignmentsTable {
   readonly revision: string;
   readonly rollout_id: string | null;
   readonly stage: string | null;
-  readonly start: Start;
+  readonly start: StartRule;
   readonly cause: AssignmentCause;
   readonly correlation_id: string;
   readonly issued_at: string;
@@ -175,36 +201,43 @@ export interface AssignmentsTable {
 
 export interface RolloutsTable {
   readonly id: string;
-  readonly status: "active" | "paused" | "rolling_back" | "rolled_back" | "completed";
-  readonly stage: "canary" | "soak" | "wave" | "watch";
-  readonly outcome: "clean" | "stragglers" | "aborted" | "superseded" | null;
+  readonly status: RolloutStatus;
+  readonly stage: RolloutStage;
+  readonly outcome: RolloutOutcome | null;
   readonly revision: string;
   readonly stack_name: string;
   readonly stack_version: string;
   readonly manifest_digest: string;
   readonly target: JSONColumnType<Target>;
-  readonly options: AnyJson;
+  readonly policy: JSONColumnType<Policy>;
+  readonly retry: boolean;
+  readonly settings: JSONColumnType<RolloutSettings>;
   readonly correlation_id: string;
   readonly created_at: string;
-  readonly created_by: string;
+  readonly created_by: ActorText;
   readonly updated_at: string;
-  readonly stage_entered_at: string;
-  readonly stage_deadline_at: string | null;
-  readonly gate_passed_at: string | null;
-  readonly watch_until: string | null;
   readonly ended_at: string | null;
-  readonly pause: NullableJson<Json>;
-  readonly verdict: NullableJson<Json>;
+  readonly pause: NullableJson<RolloutPause>;
   readonly supersedes: string | null;
   readonly superseded_by: string | null;
   readonly step_due_at: string | null;
 }
 
+export interface RolloutStagesTable {
+  readonly rollout_id: string;
+  readonly stage: RolloutStage;
+  readonly started_at: string;
+  readonly deadline_at: string | null;
+  readonly ended_at: string | null;
+  readonly verdict: NullableJson<GateVerdict>;
+}
+
 export interface RolloutMembersTable {
   readonly rollout_id: string;
   readonly vehicle_id: string;
-  readonly group_key: string;
-  readonly stage: "canary" | "wave";
+  readonly region: string;
+  readonly model: string;
+  readonly stage: "canary" | "wave" | null;
   readonly rank: number;
   readonly prior_name: string | null;
   readonly prior_version: string | null;
@@ -233,7 +266,7 @@ export interface ReconcileReportsTable {
   readonly committed_digest: string | null;
   readonly at: string;
   readonly received_at: string;
-  readonly body: AnyJson;
+  readonly body: JSONColumnType<ReconcileReport>;
 }
 
 export interface HealthReportsTable {
@@ -242,7 +275,7 @@ export interface HealthReportsTable {
   readonly install_id: string;
   readonly at: string;
   readonly received_at: string;
-  readonly body: AnyJson;
+  readonly body: JSONColumnType<HealthReport>;
 }
 
 export interface AttachmentsTable {
@@ -256,12 +289,12 @@ export interface AttachmentsTable {
 export interface AuditLogTable {
   readonly seq: number;
   readonly at: string;
-  readonly actor: string;
-  readonly action: string;
+  readonly actor: ActorText;
+  readonly action: AuditAction;
   readonly subject: string;
   readonly correlation_id: string | null;
-  readonly before: NullableJson<Json>;
-  readonly after: NullableJson<Json>;
+  readonly before: NullableJson<AuditState>;
+  readonly after: NullableJson<AuditState>;
   readonly comment: string | null;
   readonly prev_hash: string;
   readonly hash: string;
@@ -276,11 +309,15 @@ export interface AuditHeadTable {
 export interface EventsTable {
   readonly id: GeneratedAlways<number>;
   readonly xid: GeneratedAlways<number>;
+  readonly position: number | null;
   readonly at: string;
-  readonly type: string;
-  readonly vehicle_id: string | null;
-  readonly rollout_id: string | null;
-  readonly data: AnyJson;
+  readonly type: FleetEvent["type"];
+  readonly data: JSONColumnType<FleetEvent>;
+}
+
+export interface EventHeadTable {
+  readonly single: Generated<boolean>;
+  readonly position: number;
 }
 
 export interface VehicleKeysTable {
@@ -292,7 +329,7 @@ export interface VehicleKeysTable {
   readonly facts: ColumnType<Facts, string | undefined, string>;
   readonly created_at: string;
   readonly decided_at: string | null;
-  readonly decided_by: string | null;
+  readonly decided_by: ActorText | null;
 }
 
 export interface ClaimsTable {
@@ -300,7 +337,7 @@ export interface ClaimsTable {
   readonly vehicle_id: string;
   readonly token_hash: string;
   readonly created_at: string;
-  readonly created_by: string;
+  readonly created_by: ActorText;
   readonly expires_at: string;
   readonly used_at: string | null;
   readonly used_by_key: string | null;

@@ -63,6 +63,7 @@ create table vehicles (
   excluded_at timestamptz,
   excluded_until timestamptz,
   excluded_reason text,
+  excluded_by text,
   decommissioned_at timestamptz,
   revoked_at timestamptz
 ) with (fillfactor = 70);
@@ -91,7 +92,7 @@ create table timeline (
   id bigint generated always as identity primary key,
   vehicle_id text not null references vehicles (id),
   at timestamptz not null,
-  kind text not null,
+  event text not null,
   sequence bigint,
   revision text,
   rollout_id text,
@@ -110,18 +111,24 @@ create table releases (
   manifest_digest text not null unique,
   -- Path of the repository inside the registry.
   repository text not null,
-  -- The StackRelease as it was posted; immutable.
-  body jsonb not null,
-  -- The signed stack manifest as it lies in the registry.
-  manifest jsonb not null,
+  artifacts jsonb not null,
+  compatibility jsonb not null,
+  resource_profile jsonb not null,
+  health_model jsonb not null,
   security_epoch bigint not null default 0,
+  -- The whole signed stack manifest as it lies in the registry.
+  manifest jsonb not null,
+  signature_ref text,
+  -- As they are handed out with every assignment, so that a vehicle verifies offline.
   signatures jsonb not null default '[]',
   signature_present boolean not null,
   signature_verified boolean not null,
+  signature_keyids text[] not null default '{}',
   created_at timestamptz not null,
   created_by text not null,
   withdrawn_at timestamptz,
   withdrawn_by text,
+  withdrawn_comment text,
   primary key (name, version)
 );
 
@@ -134,9 +141,13 @@ create table desired_states (
   policy jsonb not null,
   start text not null check (start in ('allowed', 'withheld')),
   retry boolean not null,
+  -- How long after its issue an assignment of it may be started.
+  start_before_sec integer not null,
   rollout_id text,
-  -- strategy and wave of the mission's form; null for a desired state that is not part of a rollout
-  rollout jsonb,
+  -- strategy, rollout and wave, as the contract shows them
+  rollout jsonb not null,
+  reach_vehicles integer not null default 0,
+  reach_without_canary integer not null default 0,
   correlation_id text not null,
   created_at timestamptz not null,
   created_by text not null,
@@ -181,20 +192,16 @@ create table rollouts (
   stack_version text not null,
   manifest_digest text not null,
   target jsonb not null,
-  options jsonb not null,
+  policy jsonb not null,
+  retry boolean not null,
+  settings jsonb not null,
   correlation_id text not null,
   created_at timestamptz not null,
   created_by text not null,
   updated_at timestamptz not null,
-  stage_entered_at timestamptz not null,
-  stage_deadline_at timestamptz,
-  gate_passed_at timestamptz,
-  watch_until timestamptz,
   ended_at timestamptz,
   -- why it is paused, by whom, since when; null while it is not
   pause jsonb,
-  -- the last verdict with its numbers, rule and time
-  verdict jsonb,
   supersedes text,
   superseded_by text,
   -- When the controller should look at it next, at the latest; null once nothing is left to do.
@@ -203,11 +210,24 @@ create table rollouts (
 create index rollouts_created on rollouts (created_at desc, id desc);
 create index rollouts_due on rollouts (step_due_at) where step_due_at is not null;
 
+-- One row per stage that was entered, with the newest verdict of its gate.
+create table rollout_stages (
+  rollout_id text not null references rollouts (id),
+  stage text not null check (stage in ('canary', 'soak', 'wave', 'watch')),
+  started_at timestamptz not null,
+  deadline_at timestamptz,
+  ended_at timestamptz,
+  verdict jsonb,
+  primary key (rollout_id, stage)
+);
+
 create table rollout_members (
   rollout_id text not null references rollouts (id),
   vehicle_id text not null references vehicles (id),
-  group_key text not null,
-  stage text not null check (stage in ('canary', 'wave')),
+  region text not null,
+  model text not null,
+  -- null outside the wave's percentage
+  stage text check (stage in ('canary', 'wave')),
   -- order in which members of a stage are assigned
   rank integer not null,
   -- committed there at plan time: what a rollback returns to
@@ -279,6 +299,7 @@ create index attachments_vehicle on attachments (vehicle_id, created_at);
 create table audit_log (
   seq bigint primary key,
   at timestamptz not null,
+  -- type:id, for instance operator:alice
   actor text not null,
   action text not null,
   subject text not null,
@@ -311,19 +332,24 @@ create trigger audit_log_append_only before update or delete on audit_log
 create trigger audit_log_no_truncate before truncate on audit_log
   for each statement execute function audit_log_is_append_only();
 
--- Feed of the server-sent events. Readers order by (xid, id) and read only what no running transaction can still precede,
--- so that resuming never skips an event that committed late.
+-- Feed of the server-sent events. A row gets its position later, in the order (xid, id) and only when no running
+-- transaction can still precede it, so that who resumes after a position never misses an event that committed late.
 create table events (
-  id bigint generated always as identity,
+  id bigint generated always as identity primary key,
   xid bigint not null default (pg_current_xact_id()::text::bigint),
+  position bigint,
   at timestamptz not null,
   type text not null,
-  vehicle_id text,
-  rollout_id text,
-  data jsonb not null,
-  primary key (xid, id)
+  data jsonb not null
 );
+create unique index events_position on events (position) where position is not null;
+create index events_unplaced on events (xid, id) where position is null;
 create index events_at on events (at);
+create table event_head (
+  single boolean primary key default true check (single),
+  position bigint not null
+);
+insert into event_head (position) values (0);
 
 -- ── Identity and requests ──────────────────────────────────────────────────────────────────────────────────────────
 
