@@ -9,6 +9,7 @@ import type {
   FleetEvent,
   GateVerdict,
   HealthReport,
+  MemberCounts,
   Policy,
   ReasonCode,
   ReconcileReport,
@@ -220,12 +221,19 @@ export interface RolloutsTable {
   readonly pause: NullableJson<RolloutPause>;
   readonly supersedes: string | null;
   readonly superseded_by: string | null;
+  readonly planned_canary: number;
+  readonly planned_wave: number;
+  readonly accepted: Defaulted<boolean>;
+  readonly returning_stages: readonly ("canary" | "wave")[] | null;
+  readonly return_deadline_at: string | null;
+  readonly counts: NullableJson<MemberCounts>;
   readonly step_due_at: string | null;
 }
 
 export interface RolloutStagesTable {
   readonly rollout_id: string;
   readonly stage: RolloutStage;
+  readonly revision: string;
   readonly started_at: string;
   readonly deadline_at: string | null;
   readonly ended_at: string | null;
@@ -245,6 +253,8 @@ export interface RolloutMembersTable {
   readonly assigned_sequence: number | null;
   readonly assigned_at: string | null;
   readonly rollback_sequence: number | null;
+  readonly kept_because: "nothing-committed" | "quarantined" | "withdrawn" | null;
+  readonly removed_at: string | null;
   readonly open: Defaulted<boolean>;
 }
 

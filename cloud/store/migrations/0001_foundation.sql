@@ -204,6 +204,16 @@ create table rollouts (
   pause jsonb,
   supersedes text,
   superseded_by text,
+  -- How many members each stage was given when the rollout was planned: a stage that lost all of them does not pass.
+  planned_canary integer not null,
+  planned_wave integer not null,
+  -- An operator took the inconclusive gate of the present stage as passed.
+  accepted boolean not null default false,
+  -- The stages whose members were sent back, once a rollback has begun, and until when it is waited for.
+  returning_stages text[],
+  return_deadline_at timestamptz,
+  -- Members by class when the rollout was last looked at.
+  counts jsonb,
   -- When the controller should look at it next, at the latest; null once nothing is left to do.
   step_due_at timestamptz
 );
@@ -214,6 +224,8 @@ create index rollouts_due on rollouts (step_due_at) where step_due_at is not nul
 create table rollout_stages (
   rollout_id text not null references rollouts (id),
   stage text not null check (stage in ('canary', 'soak', 'wave', 'watch')),
+  -- What the members of the stage are assigned.
+  revision text not null references desired_states (revision),
   started_at timestamptz not null,
   deadline_at timestamptz,
   ended_at timestamptz,
@@ -237,6 +249,10 @@ create table rollout_members (
   assigned_sequence bigint,
   assigned_at timestamptz,
   rollback_sequence bigint,
+  -- Why a rollback left the member what it has; null when it did not.
+  kept_because text check (kept_because in ('nothing-committed', 'quarantined', 'withdrawn')),
+  -- Taken out of the rollout before it was assigned, because it was excluded.
+  removed_at timestamptz,
   -- False once the rollout no longer claims the vehicle.
   open boolean not null default true,
   primary key (rollout_id, vehicle_id)
