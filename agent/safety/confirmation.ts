@@ -1,4 +1,3 @@
-import { timestamp } from "@muto/kit/clock";
 import type { ConfirmationEvidence } from "@muto/spec";
 import type { GateContext } from "./context.ts";
 import type { Refusal } from "./refusal.ts";
@@ -17,7 +16,7 @@ export function excuseUnseen(
   const standing = validStanding(context);
   const first = refusals.find(isUnseen);
   if (standing === undefined || first === undefined) return { refusals, confirmations: [] };
-  const until = timestamp(standing.untilWallMs);
+  const until = new Date(standing.untilWallMs).toISOString();
   return {
     refusals: refusals.filter((refusal) => !isUnseen(refusal)),
     confirmations: [{ kind: "confirmation", reasonCode: first.reasonCode, until }],

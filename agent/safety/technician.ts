@@ -1,4 +1,3 @@
-import { timestamp } from "@muto/kit/clock";
 import type { LocalHold, StandingConfirmation } from "@muto/spec";
 import type { HoldWhy, Instant, Standing } from "./signals.ts";
 
@@ -41,15 +40,15 @@ export function makeStanding(
   return {
     kind: "muto.standing-confirmation/v1",
     who,
-    at: timestamp(now.wallMs),
+    at: new Date(now.wallMs).toISOString(),
     bootId: now.bootId,
     madeUptimeMs,
     untilUptimeMs: madeUptimeMs + Math.floor(forMs),
-    until: timestamp(now.wallMs + Math.floor(forMs)),
+    until: new Date(now.wallMs + Math.floor(forMs)).toISOString(),
   };
 }
 
 /** A hold from now on, until it is released. */
 export function makeHold(who: string, why: HoldWhy, wallMs: number): LocalHold {
-  return { kind: "muto.local-hold/v1", who, why, at: timestamp(wallMs) };
+  return { kind: "muto.local-hold/v1", who, why, at: new Date(wallMs).toISOString() };
 }

@@ -1,0 +1,46 @@
+import type { Clock } from "@muto/kit/clock";
+import type { Boot } from "../ports.ts";
+import type { TechnicianReader } from "../signals/signal-reader.ts";
+import type { Uptime } from "./uptime.ts";
+import { readHold, readStanding, readTechnician, type TechnicianFolder } from "./technician-files.ts";
+
+export interface TechnicianReaderOptions extends TechnicianFolder {
+  readonly clock: Clock;
+  readonly boot: Boot;
+  readonly uptime: Uptime;
+}
+
+/** A person notices a delay of a second and no more; two calls to the file system a second cost nothing. */
+const POLL_MS = 1_000;
+
+/** Reads the technician's files anew each time, and looks at them once a second on behalf of whoever watches. */
+export function createTechnicianReader(options: TechnicianReaderOptions): TechnicianReader {
+  const { clock, boot, uptime } = options;
+  return {
+    read: async () => {
+      const now = { bootId: await boot.id(), uptimeMs: uptime() };
+      return readTechnician(options, { ...now, monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+    },
+    watch: (onChange) => {
+      const stop = new AbortController();
+      const watching = pollFiles(options, onChange, stop.signal);
+      return {
+        [Symbol.asyncDispose]: async () => {
+          stop.abort();
+          await watching;
+        },
+      };
+    },
+  };
+}
+
+async function pollFiles(options: TechnicianReaderOptions, onChange: () => void, stop: AbortSignal): Promise<void> {
+  const look = async () => JSON.stringify(await Promise.all([readHold(options), readStanding(options)]));
+  let before = await look();
+  while (!stop.aborted) {
+    await options.clock.sleep(POLL_MS, stop);
+    const now = await look();
+    if (now !== before) onChange();
+    before = now;
+  }
+}
