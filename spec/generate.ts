@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
 import { generateContract, type Sources } from "./generator/contract.ts";
+import { findReasonTests } from "./generator/reason-tests.ts";
 import { ContractError, isObject, toJson, type JsonObject } from "./generator/json.ts";
 
 /**
@@ -11,30 +12,31 @@ import { ContractError, isObject, toJson, type JsonObject } from "./generator/js
  */
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
-  const folder = import.meta.dirname;
-  const files = generateContract(await readSources(folder));
-  const stale = await findStale(join(folder, "generated"), files);
+  const root = join(import.meta.dirname, "..");
+  const files = generateContract(await readSources(root));
+  const stale = await findStale(root, files);
   if (values.check) {
-    for (const name of stale) console.error(`stale: spec/generated/${name}`);
+    for (const path of stale) console.error(`stale: ${path}`);
     if (stale.length > 0) console.error("Run `npm run spec` and commit what it writes.");
     return stale.length === 0 ? 0 : 1;
   }
-  await writeFiles(join(folder, "generated"), files, stale);
-  console.log(stale.length === 0 ? "spec/generated is up to date" : `written: ${stale.join(", ")}`);
+  await writeFiles(root, files, stale);
+  console.log(stale.length === 0 ? "what the contract generates is up to date" : `written: ${stale.join(", ")}`);
   return 0;
 }
 
-async function readSources(folder: string): Promise<Sources> {
+async function readSources(root: string): Promise<Sources> {
+  const folder = join(root, "spec");
   const messages = (await readdir(join(folder, "messages"))).filter((name) => name.endsWith(".yaml")).toSorted();
-  const documents = await Promise.all(
-    messages.map(async (name) => [`messages/${name}`, await readYaml(join(folder, "messages", name))] as const),
-  );
+  const files = [...messages.map((name) => `messages/${name}`), "api.yaml"];
+  const documents = await Promise.all(files.map(async (file) => [file, await readYaml(join(folder, file))] as const));
   return {
-    documents: new Map([...documents, ["api.yaml", await readYaml(join(folder, "api.yaml"))]]),
+    documents: new Map(documents),
     errors: await readYaml(join(folder, "error-codes.yaml")),
     reasons: await readYaml(join(folder, "reason-codes.yaml")),
     mediaTypes: await readYaml(join(folder, "media-types.yaml")),
     topics: await readFile(join(folder, "mqtt-topics.md"), "utf8"),
+    reasonTests: await findReasonTests(root),
   };
 }
 
@@ -46,24 +48,23 @@ async function readYaml(path: string): Promise<JsonObject> {
   return document;
 }
 
-/** Names of files that are missing, differ, or are no longer generated. */
-async function findStale(folder: string, files: ReadonlyMap<string, string>): Promise<readonly string[]> {
-  await mkdir(folder, { recursive: true });
-  const present = await readdir(folder);
-  const surplus = present.filter((name) => !files.has(name));
+/** Paths of files that are missing, differ, or lie in spec/generated without being generated any more. */
+async function findStale(root: string, files: ReadonlyMap<string, string>): Promise<readonly string[]> {
+  await mkdir(join(root, "spec", "generated"), { recursive: true });
+  const present = (await readdir(join(root, "spec", "generated"))).map((name) => `spec/generated/${name}`);
   const differing: string[] = [];
-  for (const [name, content] of files) {
-    const current = present.includes(name) ? await readFile(join(folder, name), "utf8") : undefined;
-    if (current !== content) differing.push(name);
+  for (const [path, content] of files) {
+    const current = await readFile(join(root, path), "utf8").catch(() => undefined);
+    if (current !== content) differing.push(path);
   }
-  return [...differing, ...surplus];
+  return [...differing, ...present.filter((path) => !files.has(path))];
 }
 
-async function writeFiles(folder: string, files: ReadonlyMap<string, string>, stale: readonly string[]): Promise<void> {
-  for (const name of stale) {
-    const content = files.get(name);
-    if (content === undefined) await rm(join(folder, name));
-    else await writeFile(join(folder, name), content);
+async function writeFiles(root: string, files: ReadonlyMap<string, string>, stale: readonly string[]): Promise<void> {
+  for (const path of stale) {
+    const content = files.get(path);
+    if (content === undefined) await rm(join(root, path));
+    else await writeFile(join(root, path), content);
   }
 }
 

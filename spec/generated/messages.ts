@@ -24,7 +24,7 @@ export type SignalProvider = FileProvider | SocketProvider;
 export interface FileProvider {
   readonly name: Name;
   readonly kind: "file";
-  readonly path: string;
+  readonly path: FilePath;
 }
 
 export interface SocketProvider {
@@ -40,8 +40,8 @@ export interface AgentConfig {
   readonly cloud: CloudConfig;
   readonly registry?: RegistryConfig;
   readonly mqtt?: MqttConfig;
-  readonly stateDir: string;
-  readonly trustFile: string;
+  readonly stateDir: FilePath;
+  readonly trustFile: FilePath;
   readonly runtime: RuntimeConfig;
   readonly safety: SafetyConfig;
   readonly signals: SignalsConfig;
@@ -56,8 +56,8 @@ export interface AgentConfigInput {
   readonly cloud: CloudConfigInput;
   readonly registry?: RegistryConfig;
   readonly mqtt?: MqttConfig;
-  readonly stateDir: string;
-  readonly trustFile: string;
+  readonly stateDir: FilePath;
+  readonly trustFile: FilePath;
   readonly runtime?: RuntimeConfigInput;
   readonly safety?: SafetyConfigInput;
   readonly signals: SignalsConfigInput;
@@ -78,7 +78,7 @@ export interface VehicleConfig {
 export interface CloudConfig {
   readonly url: string;
   /** File with the single-use claim token for the first enrolment. */
-  readonly claimFile?: string;
+  readonly claimFile?: FilePath;
   readonly pollSec: number;
   readonly healthSec: number;
   readonly requestTimeoutSec: number;
@@ -88,7 +88,7 @@ export interface CloudConfig {
 export interface CloudConfigInput {
   readonly url: string;
   /** File with the single-use claim token for the first enrolment. */
-  readonly claimFile?: string;
+  readonly claimFile?: FilePath;
   readonly pollSec?: number;
   readonly healthSec?: number;
   readonly requestTimeoutSec?: number;
@@ -98,8 +98,8 @@ export interface RegistryConfig {
   readonly url: string;
   readonly bytesPerSecMax?: number;
   readonly bytesPerDayMax?: number;
-  readonly usernameFile?: string;
-  readonly passwordFile?: string;
+  readonly usernameFile?: FilePath;
+  readonly passwordFile?: FilePath;
 }
 
 /** Left out, the agent works by polling alone. */
@@ -107,7 +107,7 @@ export interface MqttConfig {
   readonly url: string;
   readonly username?: string;
   /** Left out, the password is a short-lived token made with the vehicle's key. */
-  readonly passwordFile?: string;
+  readonly passwordFile?: FilePath;
 }
 
 export interface RuntimeConfig {
@@ -171,14 +171,14 @@ export interface SignalsConfigInput {
 }
 
 export interface ChangeConfig {
-  readonly file?: string;
+  readonly file?: FilePath;
   readonly acknowledgementRequired: boolean;
   readonly acknowledgementTimeoutSec: number;
 }
 
 /** ChangeConfig as it may be written: what has a default may be left out. */
 export interface ChangeConfigInput {
-  readonly file?: string;
+  readonly file?: FilePath;
   readonly acknowledgementRequired?: boolean;
   readonly acknowledgementTimeoutSec?: number;
 }
@@ -322,6 +322,9 @@ export interface Facts {
   readonly diskFreeMb?: Count;
   readonly timezone?: Tag;
 }
+
+/** A file or folder on the computer that reads the document. */
+export type FilePath = string;
 
 /** A person's words for the audit log. They are shown, never interpreted, and never reach a vehicle. */
 export type Comment = string;

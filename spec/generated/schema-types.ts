@@ -47,6 +47,7 @@ export interface SchemaTypes {
   readonly SeenBoolean: messages.SeenBoolean;
   readonly SeenNumber: messages.SeenNumber;
   readonly Facts: messages.Facts;
+  readonly FilePath: messages.FilePath;
   readonly Comment: messages.Comment;
   readonly Selector: messages.Selector;
   readonly CorrelationId: messages.CorrelationId;

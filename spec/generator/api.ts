@@ -233,7 +233,7 @@ export class ApiReader {
   #name(name: string, schema: JsonObject, where: string): string {
     const linked = this.#link(schema, where);
     if (this.#table.has(name)) throw new ContractError(`${where}: the name ${name} is already taken`);
-    this.#table = new Map([...this.#table, [name, { name, file: "api.yaml", schema: linked }]]);
+    this.#table = new Map([...this.#table, [name, { name, file: "api.yaml", root: false, schema: linked }]]);
     return name;
   }
 }

@@ -10,6 +10,8 @@ export interface NamedSchema {
   readonly name: string;
   /** The file it was written in, for errors and headings. */
   readonly file: string;
+  /** Whether it is the root of its file: a whole document, as opposed to a part of one. */
+  readonly root: boolean;
   readonly schema: JsonObject;
 }
 
@@ -20,7 +22,8 @@ const VALUES = ["type", "const", "enum", "format", "pattern", "minLength", "maxL
 const OBJECTS = ["properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"];
 const LISTS = ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"];
 const COMPOSITION = ["$ref", "oneOf", "anyOf", "allOf", "dependentRequired", "$defs"];
-const KNOWN = new Set([...ANNOTATIONS, ...VALUES, ...OBJECTS, ...LISTS, ...COMPOSITION]);
+const EXTENSIONS = ["x-muto-readers", "x-muto-for-people"];
+const KNOWN = new Set([...EXTENSIONS, ...ANNOTATIONS, ...VALUES, ...OBJECTS, ...LISTS, ...COMPOSITION]);
 const FORMATS = new Set(["uri", "date-time"]);
 const NAME = /^[A-Z][A-Za-z0-9]*$/;
 
@@ -82,17 +85,17 @@ function define(collector: Collector, name: string, file: string, schema: Json, 
   if (!isObject(schema)) throw new ContractError(`${where}: a schema is a mapping`);
   const before = collector.table.get(name);
   if (before !== undefined) throw new ContractError(`${where}: the name ${name} is already taken in ${before.file}`);
-  collector.table.set(name, { name, file, schema: {} });
+  const root = schema === collector.documents.get(file);
+  collector.table.set(name, { name, file, root, schema: {} });
   const { title: _title, $defs: _definitions, $schema: _dialect, ...body } = schema;
-  collector.table.set(name, { name, file, schema: link(collector, file, body, where, false) });
+  collector.table.set(name, { name, file, root, schema: link(collector, file, body, where, false) });
 }
 
 /** Rewrites references and moves titled parts out into the table; `hoist` says whether this part may be moved. */
 function link(collector: Collector, file: string, schema: Json, where: string, hoist = true): JsonObject {
   if (!isObject(schema)) throw new ContractError(`${where}: a schema is a mapping`);
   for (const key of Object.keys(schema)) {
-    if (!KNOWN.has(key) && !key.startsWith("x-muto-"))
-      throw new ContractError(`${where}: unknown schema keyword "${key}"`);
+    if (!KNOWN.has(key)) throw new ContractError(`${where}: unknown schema keyword "${key}"`);
   }
   const title = schema["title"];
   if (hoist && typeof title === "string") {
