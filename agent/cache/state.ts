@@ -126,7 +126,6 @@ function useOf(record: JournalRecord): JournalUse {
     case "recovered":
     case "stranded":
       return "reserve";
-    case "installed":
     case "snapshot":
     case "time-learned":
     case "accepted":
