@@ -60,6 +60,8 @@ type Casts = Readonly<Record<Cast, CastProgress>>;
 function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Decision["verdicts"]): Step {
   switch (facts.status) {
     case "active":
+      // Everybody had the release already when it was planned: there is nothing to judge and nothing to watch.
+      if (facts.planned.canary + facts.planned.wave === 0) return { kind: "complete", outcome: "clean" };
       return stopReason(facts, verdicts) ?? stepForward(facts, casts, verdicts);
     case "paused": {
       if (facts.pause === "restored-database") return { kind: "wait", wakeAtMs: null };
