@@ -1,5 +1,6 @@
 import { parseEvidence, parseJson, parseLatestDesired, parseAssignment, REASON_CODES } from "@muto/spec";
 import type { Assignment, AssignmentOffer, Evidence, ReasonCode } from "@muto/spec";
+import type { TimeAnchor, TimeKnowledge } from "../safety/clock-trust.ts";
 import { fieldsOf, Malformed, readNumber, readOneOf, readText, type Fields, type Reader } from "./fields.ts";
 import { applyRecord, type JournalRecord } from "./records.ts";
 import * as state from "./state.ts";
@@ -38,8 +39,8 @@ export function foldRecords(records: readonly JournalRecord[]): state.AgentState
 }
 
 const KINDS = [
-  "installed",
   "snapshot",
+  "time-learned",
   "accepted",
   "refused",
   "refusal-cleared",
@@ -58,7 +59,6 @@ const KINDS = [
   "rollback-ended",
   "recovered",
   "stranded",
-  "outcome-cleared",
   "exited",
   "reported",
 ] as const satisfies readonly JournalRecord["kind"][];
@@ -77,10 +77,10 @@ function readRecord(value: unknown): JournalRecord {
   const fields = fieldsOf(value, "");
   const kind = fields.oneOf("kind", KINDS);
   switch (kind) {
-    case "installed":
-      return { kind, installId: fields.text("installId") };
     case "snapshot":
       return { kind, state: fields.of("state", readState) };
+    case "time-learned":
+      return { kind, time: fields.of("time", readTime) };
     case "accepted":
       return { kind, accepted: fields.of("accepted", readAccepted) };
     case "refused":
@@ -88,7 +88,6 @@ function readRecord(value: unknown): JournalRecord {
     case "refusal-cleared":
     case "unstaged":
     case "trial-abandoned":
-    case "outcome-cleared":
       return { kind };
     case "staged":
       return { kind, set: fields.of("set", readSetRef), timings: fields.of("timings", readTimings) };
@@ -137,8 +136,8 @@ function readRecord(value: unknown): JournalRecord {
 const readState: Reader<state.AgentState> = (value, at) => {
   const fields = fieldsOf(value, at);
   return {
-    installId: fields.text("installId"),
     floors: fields.of("floors", readFloors),
+    time: fields.of("time", readTime),
     accepted: fields.nullable("accepted", readAccepted),
     refusal: fields.nullable("refusal", readRefusal),
     active: fields.nullable("active", readSetRef),
@@ -157,7 +156,26 @@ const readState: Reader<state.AgentState> = (value, at) => {
 
 const readFloors: Reader<state.Floors> = (value, at) => {
   const fields = fieldsOf(value, at);
-  return { sequence: fields.count("sequence"), epoch: fields.count("epoch"), timeMs: fields.number("timeMs") };
+  return { sequence: fields.count("sequence"), epoch: fields.count("epoch") };
+};
+
+const readTime: Reader<TimeKnowledge> = (value, at) => {
+  const fields = fieldsOf(value, at);
+  return {
+    floorMs: fields.nullable("floorMs", readNumber),
+    anchor: fields.nullable("anchor", readAnchor),
+    distrusted: fields.flag("distrusted"),
+  };
+};
+
+const readAnchor: Reader<TimeAnchor> = (value, at) => {
+  const fields = fieldsOf(value, at);
+  return {
+    issuedAtMs: fields.number("issuedAtMs"),
+    ageMs: fields.number("ageMs"),
+    monotonicMs: fields.number("monotonicMs"),
+    bootId: fields.text("bootId"),
+  };
 };
 
 const readAccepted: Reader<state.Accepted> = (value, at) => {

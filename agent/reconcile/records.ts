@@ -1,4 +1,5 @@
 import type { ReasonCode } from "@muto/spec";
+import type { TimeKnowledge } from "../safety/clock-trust.ts";
 import {
   EVIDENCE_KEPT_MAX,
   EXITS_MAX,
@@ -22,8 +23,8 @@ import {
 
 /** Everything that ever changes the durable state. `snapshot` stands for all records before it, after a compaction. */
 export type JournalRecord =
-  | { readonly kind: "installed"; readonly installId: string }
   | { readonly kind: "snapshot"; readonly state: AgentState }
+  | { readonly kind: "time-learned"; readonly time: TimeKnowledge }
   | { readonly kind: "accepted"; readonly accepted: Accepted }
   | { readonly kind: "refused"; readonly refusal: Refusal }
   | { readonly kind: "refusal-cleared" }
@@ -52,17 +53,16 @@ export type JournalRecord =
   | { readonly kind: "recovered"; readonly atMs: number }
   /** A committed set that crash-loops, and nothing to return to: it stays selected and is restarted for ever. */
   | { readonly kind: "stranded"; readonly outcome: Outcome }
-  | { readonly kind: "outcome-cleared" }
   | { readonly kind: "exited"; readonly exit: ExitNote }
   | { readonly kind: "reported"; readonly reported: Reported };
 
 /** Pure and total: a record that does not fit the state (a bug, or bytes that lie) leaves it unchanged. */
 export function applyRecord(state: AgentState, record: JournalRecord): AgentState {
   switch (record.kind) {
-    case "installed":
-      return state.installId === "" ? { ...state, installId: record.installId } : state;
     case "snapshot":
       return record.state;
+    case "time-learned":
+      return { ...state, time: { ...record.time, floorMs: higher(state.time.floorMs, record.time.floorMs) } };
     case "accepted":
       return accept(state, record.accepted);
     case "refused":
@@ -103,8 +103,6 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       return { ...state, outcome: { ...state.outcome, kind: "applied", atMs: record.atMs } };
     case "stranded":
       return { ...state, outcome: { ...record.outcome, cause: bounded(record.outcome.cause) } };
-    case "outcome-cleared":
-      return { ...state, outcome: null };
     case "exited":
       return noteExit(state, record.exit);
     case "reported":
@@ -157,16 +155,18 @@ function accept(state: AgentState, accepted: Accepted): AgentState {
   const issuedAtMs = Date.parse(assignment.issuedAt);
   return {
     ...state,
-    floors: {
-      ...state.floors,
-      sequence: Math.max(state.floors.sequence, assignment.sequence),
-      timeMs: Math.max(state.floors.timeMs, Number.isFinite(issuedAtMs) ? issuedAtMs : 0),
-    },
+    floors: { ...state.floors, sequence: Math.max(state.floors.sequence, assignment.sequence) },
+    time: { ...state.time, floorMs: higher(state.time.floorMs, Number.isFinite(issuedAtMs) ? issuedAtMs : null) },
     accepted,
     refusal: null,
     quarantine: assignment.retry ? state.quarantine.map((entry) => unbar(entry, wanted)) : state.quarantine,
     outcome: assignment.retry && state.outcome?.from.manifestDigest === wanted ? null : state.outcome,
   };
+}
+
+function higher(known: number | null, learnt: number | null): number | null {
+  if (known === null || learnt === null) return known ?? learnt;
+  return Math.max(known, learnt);
 }
 
 function unbar(entry: Quarantined, manifestDigest: string): Quarantined {

@@ -1,4 +1,5 @@
 import type { Assignment, AssignmentOffer, Evidence, ReasonCode } from "@muto/spec";
+import { nothingKnown, type TimeKnowledge } from "../safety/clock-trust.ts";
 
 /*
  * What the agent must still know after any crash, and nothing else. It changes only by folding journal records
@@ -13,9 +14,9 @@ import type { Assignment, AssignmentOffer, Evidence, ReasonCode } from "@muto/sp
  * it, `staged` is prepared and not committed. A failed set never becomes active or previous.
  */
 export interface AgentState {
-  /** ULID made with this state; two vehicles that report under one id show as two of them (H19). Empty before the first record. */
-  readonly installId: string;
   readonly floors: Floors;
+  /** What signed documents say of the time; its floor never falls (H20). */
+  readonly time: TimeKnowledge;
   /** The newest authentic assignment; what the cloud wants of this vehicle. */
   readonly accepted: Accepted | null;
   /** Why the newest offer was not accepted; lasts while its inputs are unchanged (H14). */
@@ -40,9 +41,8 @@ export interface AgentState {
 /** Numbers that never fall (except through a verified rotation of the root), persisted before they are acted on. */
 export interface Floors {
   readonly sequence: number;
+  /** Raised when a release with a higher `securityEpoch` is committed. */
   readonly epoch: number;
-  /** Raised only by `issuedAt` of verified documents (H20). Milliseconds since the Unix epoch. */
-  readonly timeMs: number;
 }
 
 export interface Accepted {
@@ -104,7 +104,7 @@ export interface Trial {
   readonly poweredMs: number;
   /** What the old stack's probes showed just before the switch (H23). */
   readonly before: readonly ProbeBefore[];
-  /** Free or busy disk, clock and network do not matter here: how long the download took, for the report. */
+  /** Of this change so far; for the report. */
   readonly timings: ChangeTimings;
 }
 
@@ -191,8 +191,8 @@ export const EXITS_MAX = 256;
 export const EVIDENCE_KEPT_MAX = 32;
 
 export const EMPTY_STATE: AgentState = {
-  installId: "",
-  floors: { sequence: 0, epoch: 0, timeMs: 0 },
+  floors: { sequence: 0, epoch: 0 },
+  time: nothingKnown,
   accepted: null,
   refusal: null,
   active: null,

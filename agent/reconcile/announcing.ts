@@ -1,0 +1,58 @@
+import { refuseUnacknowledged } from "../safety/hold.ts";
+import { LIMITS } from "./limits.ts";
+import type { Observed } from "./observed.ts";
+import type { ChangeAct, GateNeed, Hold, Step } from "./step.ts";
+
+/**
+ * The way from "the gates are open" to "the stop begins" (H5): announce the change to the vehicle, wait for its
+ * acknowledgement where one is required, ask every gate again, begin. When a gate closes meanwhile, the announcement is
+ * taken back. `before` come first; `after` are what remains while the gates refuse.
+ */
+export function announceOptions(
+  observed: Observed,
+  change: {
+    readonly gate: GateNeed;
+    readonly begin: (act: ChangeAct) => Step;
+    readonly ungated: (act: ChangeAct) => Step;
+    readonly advance: ChangeAct;
+  },
+): { readonly before: readonly Step[]; readonly after: readonly Step[] } {
+  const { now, seen, acknowledgement } = observed;
+  const { announced, unacknowledged } = seen;
+  if (announced === null) {
+    if (unacknowledged !== null && now.monotonicMs < unacknowledged.retryAtMs) {
+      return { before: [], after: [unacknowledgedHold(unacknowledged.retryAtMs - now.monotonicMs, observed)] };
+    }
+    return { before: [change.begin({ do: "announce" })], after: [] };
+  }
+  const withdraw = change.ungated({ do: "withdraw" });
+  if (acknowledgement.required && acknowledgement.changeId !== announced.changeId) {
+    const waitedMs = now.monotonicMs - announced.atMs;
+    if (waitedMs >= acknowledgement.timeoutMs) return { before: [withdraw], after: [] };
+    return { before: [], after: [awaitingHold(acknowledgement.timeoutMs - waitedMs)] };
+  }
+  return { before: [change.begin(change.advance)], after: [withdraw] };
+}
+
+function awaitingHold(afterMs: number): Hold {
+  return {
+    kind: "hold",
+    status: "applying",
+    phase: "gate",
+    reasons: [],
+    evidence: [],
+    wakeWhen: { afterMs, on: ["gates"] },
+  };
+}
+
+function unacknowledgedHold(afterMs: number, observed: Observed): Hold {
+  const { reasonCode, evidence } = refuseUnacknowledged(observed.acknowledgement.timeoutMs);
+  return {
+    kind: "hold",
+    status: "blocked",
+    phase: "gate",
+    reasons: [reasonCode],
+    evidence: [evidence],
+    wakeWhen: { afterMs: Math.min(afterMs, LIMITS.acknowledgementRetryMs), on: ["gates"] },
+  };
+}

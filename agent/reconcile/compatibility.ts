@@ -1,0 +1,61 @@
+import type { Assignment, Evidence, ReasonCode, StackManifest } from "@muto/spec";
+import type { Desired } from "./desired.ts";
+import type { AgentState } from "./state.ts";
+
+export interface Misfit {
+  readonly reasons: readonly ReasonCode[];
+  readonly evidence: readonly Evidence[];
+}
+
+/**
+ * Whether the signed manifest is what the assignment names, is new enough, and fits this vehicle. The facts come from the
+ * vehicle's own configuration, never from a tag of the cloud (H17). Recomputed at every pass, so that a refusal lasts
+ * exactly while its inputs are unchanged (H14). Null when nothing is wrong.
+ */
+export function findMisfit(
+  assignment: Assignment,
+  manifest: StackManifest,
+  vehicle: Desired["vehicle"],
+  state: AgentState,
+): Misfit | null {
+  const evidence = [
+    ...mismatch(assignment, manifest),
+    ...epochTooOld(assignment, manifest, state.floors.epoch),
+    ...lacking("INCOMPATIBLE_MODEL", "model", manifest.compatibility.vehicleModels, vehicle.model),
+    ...lacking("INCOMPATIBLE_OS", "os", manifest.compatibility.os, vehicle.os),
+    ...lacking("INCOMPATIBLE_ROS", "rosDistro", manifest.compatibility.rosDistro, vehicle.rosDistro),
+  ];
+  if (evidence.length === 0) return null;
+  return { reasons: [...new Set(evidence.map(({ reasonCode }) => reasonCode))], evidence };
+}
+
+/** Mix-and-match attack: an assignment that names one release and points at the bytes of another. */
+function mismatch({ stack, sequence }: Assignment, manifest: StackManifest): readonly Evidence[] {
+  if (stack.name === manifest.name && stack.version === manifest.version) return [];
+  return [
+    {
+      kind: "verification",
+      reasonCode: "DESIRED_STATE_REJECTED",
+      problem: "manifest-mismatch",
+      digest: stack.manifestDigest,
+      sequence,
+    },
+  ];
+}
+
+/** A release that is older than the last security boundary that was committed here. */
+function epochTooOld({ stack }: Assignment, manifest: StackManifest, floor: number): readonly Evidence[] {
+  if (manifest.securityEpoch >= floor) return [];
+  const { manifestDigest: digest } = stack;
+  return [{ kind: "verification", reasonCode: "DESIRED_STATE_REJECTED", problem: "epoch-too-old", digest, floor }];
+}
+
+function lacking(
+  reasonCode: ReasonCode,
+  fact: "model" | "os" | "rosDistro",
+  required: readonly string[],
+  seen: string,
+): readonly Evidence[] {
+  if (required.length === 0 || required.includes(seen)) return [];
+  return [{ kind: "compatibility", reasonCode, fact, required, seen }];
+}

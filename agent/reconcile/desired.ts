@@ -1,0 +1,25 @@
+import type { AgentConfig, Assignment, Evidence, ReasonCode } from "@muto/spec";
+import type { AgentState, Refusal } from "./state.ts";
+
+/** What the cloud wants of this vehicle, and what the vehicle's own configuration says that it is. */
+export interface Desired {
+  readonly vehicle: AgentConfig["vehicle"];
+  /** The newest authentic assignment; null before the first. */
+  readonly assignment: Assignment | null;
+  /** Whether a release key that the vehicle trusts signed the assigned manifest digest, under today's trust root. */
+  readonly release: ReleaseVerdict;
+  readonly refusal: Refusal | null;
+}
+
+export type ReleaseVerdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly reasonCode: ReasonCode; readonly evidence: readonly Evidence[] };
+
+export function desiredOf(state: AgentState, vehicle: AgentConfig["vehicle"], release: ReleaseVerdict): Desired {
+  return { vehicle, assignment: state.accepted?.assignment ?? null, release, refusal: state.refusal };
+}
+
+/** The release that is wanted, whether or not it may be had. */
+export function wantedDigest(desired: Desired): string | null {
+  return desired.assignment?.stack.manifestDigest ?? null;
+}

@@ -1,0 +1,32 @@
+/** Numbers of the machine; each is a decision about time or repetition, named once. */
+export const LIMITS = {
+  /** A rollback target whose bytes were not hashed within this time forbids a switch (H9). */
+  rollbackVerifiedMsMax: 24 * 3_600_000,
+  /** Bytes that were hashed longer ago than this are hashed again right before they are started. */
+  verifiedBeforeStartMsMax: 600_000,
+  /** The third restart of the computer during a trial ends it (H22). */
+  trialReboots: 3,
+  probeIntervalMs: 500,
+  livenessIntervalMs: 10_000,
+  /** Looks at a liveness probe that must fail one after the other before a workload counts as hanging. */
+  livenessMisses: 3,
+  restartBaseMs: 1_000,
+  restartMsMax: 60_000,
+  /** Between two restarts of a known good set that runs and does not become ready. */
+  unreadyRestartMs: 300_000,
+  downloadBaseMs: 2_000,
+  downloadMsMax: 300_000,
+  stageBaseMs: 5_000,
+  stageMsMax: 600_000,
+  stopRetryMs: 5_000,
+  /** A set that cannot be stopped in so many tries is a named failure; the tries go on. */
+  stopTriesMax: 3,
+  gateRecheckMs: 5_000,
+  acknowledgementRetryMs: 30_000,
+  meteredRecheckMs: 30_000,
+  diskRecheckMs: 15_000,
+  /** Progress of a probation is made durable this often; a power cut loses no more. */
+  probationCheckpointMs: 30_000,
+  idleMs: 60_000,
+  reportRepeatMs: 3_600_000,
+} as const;

@@ -1,0 +1,130 @@
+import type { Evidence, StackManifest } from "@muto/spec";
+import type { Instance } from "../ports.ts";
+import type { GateVerdict } from "../safety/gates.ts";
+import type { BlobRef } from "./step.ts";
+import type { AgentState, Instant, ProbeBefore } from "./state.ts";
+
+/** The world as one pass sees it. Nothing in here was decided; all of it was looked at, or is durable. */
+export interface Observed {
+  readonly now: Instant;
+  /** Judged by signed documents as much as by the clock; expiry is measured against this. */
+  readonly trustedMs: number;
+  /** A ULID that names the next change, should this pass begin one. */
+  readonly nextChangeId: string;
+  readonly state: AgentState;
+  /** `faulted`: nothing can be made durable any more. */
+  readonly storage: "sound" | "faulted";
+  /** Releases whose stack manifest is here and was verified, by manifest digest. */
+  readonly releases: ReadonlyMap<string, KnownRelease>;
+  readonly instances: readonly Instance[];
+  readonly seen: Seen;
+  readonly metered: boolean;
+  readonly acknowledgement: Acknowledgement;
+  readonly disk: { readonly freeMb: number | null; readonly reserveMb: number };
+  /** Undefined while no step asks for gates; a gate that was not evaluated is closed. */
+  readonly gates: Gates | undefined;
+}
+
+export interface Gates {
+  readonly switch: GateVerdict;
+  readonly stop: GateVerdict;
+}
+
+export interface KnownRelease {
+  readonly manifest: StackManifest;
+  /** Archives that are not here whole and verified, in the order in which they are fetched. */
+  readonly missing: readonly BlobRef[];
+  /** Bytes of all archives, here or not. */
+  readonly archiveBytes: number;
+  /** Whether the set's folder is there, complete. */
+  readonly prepared: boolean;
+}
+
+export interface Acknowledgement {
+  readonly required: boolean;
+  readonly timeoutMs: number;
+  /** Change id that the vehicle acknowledged last. */
+  readonly changeId: string | null;
+}
+
+/**
+ * What this process saw or tried since it started. Losing it costs a repetition, never a wrong step; times are of the
+ * monotonic clock.
+ */
+export interface Seen {
+  readonly download: Trouble | null;
+  readonly stage: Trouble | null;
+  /** Starts that failed, by workload. */
+  readonly starts: ReadonlyMap<string, Trouble>;
+  /** Stops that did not end an instance, by instance. */
+  readonly stops: ReadonlyMap<string, Trouble>;
+  readonly announced: Announced | null;
+  /** An acknowledgement that never came: when to ask again. */
+  readonly unacknowledged: Trouble | null;
+  /** The change whose first stop was made by this process, so that what follows is carried to its end. */
+  readonly stopping: string | null;
+  /** When the bytes of a set were last hashed and found whole, by manifest digest. */
+  readonly verifiedMs: ReadonlyMap<string, number>;
+  /** Sets whose bytes were found wrong. */
+  readonly damaged: ReadonlySet<string>;
+  readonly probes: ProbeSightings;
+  readonly swept: string | null;
+}
+
+export interface Trouble {
+  /** What the trouble is about: a digest, a change. */
+  readonly subject: string;
+  readonly attempts: number;
+  readonly retryAtMs: number;
+  /** Final for these bytes: trying again cannot help. */
+  readonly final: boolean;
+  readonly evidence: readonly Evidence[];
+}
+
+export interface Announced {
+  readonly changeId: string;
+  readonly atMs: number;
+  readonly before: readonly ProbeBefore[];
+}
+
+export interface ProbeSightings {
+  /** Manifest digest of the set that these are about; null before the first look. */
+  readonly set: string | null;
+  readonly lookedMs: number;
+  /** Since when all readiness probes have been met without a break; null when they are not. */
+  readonly readySinceMs: number | null;
+  readonly looks: number;
+  readonly byName: ReadonlyMap<string, ProbeSighting>;
+}
+
+export interface ProbeSighting {
+  /** The instance that was looked at; what was seen of an earlier one says nothing. */
+  readonly instanceId: string | null;
+  readonly met: boolean;
+  readonly seen: number | boolean | null;
+  readonly looks: number;
+  /** Looks in a row that it was not met. */
+  readonly misses: number;
+}
+
+export const NO_SIGHTINGS: ProbeSightings = {
+  set: null,
+  lookedMs: Number.NEGATIVE_INFINITY,
+  readySinceMs: null,
+  looks: 0,
+  byName: new Map(),
+};
+
+export const NOTHING_SEEN: Seen = {
+  download: null,
+  stage: null,
+  starts: new Map(),
+  stops: new Map(),
+  announced: null,
+  unacknowledged: null,
+  stopping: null,
+  verifiedMs: new Map(),
+  damaged: new Set(),
+  probes: NO_SIGHTINGS,
+  swept: null,
+};

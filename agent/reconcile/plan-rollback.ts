@@ -1,0 +1,181 @@
+import type { Evidence, StackManifest } from "@muto/spec";
+import { LIMITS } from "./limits.ts";
+import type { Observed } from "./observed.ts";
+import { announceOptions } from "./announcing.ts";
+import { excusedProbes, isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
+import { elapsedMs, type Rollback, type SetRef } from "./state.ts";
+import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
+import { stopsOf, stopTrouble, stopWaitMs } from "./stopping.ts";
+import { crashLoop, nextStart, runningOf, uncountedExit } from "./workloads.ts";
+
+/**
+ * The return to what was good. It needs no network, no new authority and no disk space beyond the preallocated journal (H8),
+ * lowers no floor, and is held up by neither window nor battery.
+ */
+export function planRollback(rollback: Rollback, observed: Observed): readonly Step[] {
+  switch (rollback.phase) {
+    case "pending":
+      return planPending(rollback, observed);
+    case "stopping":
+      return planStopping(rollback, observed);
+    case "starting":
+    case "probing":
+      return planReturn(rollback, observed);
+  }
+}
+
+/**
+ * The failing stack was ready once, so the vehicle may be driving on it: other software starts only through the gates (H4).
+ * Until they open, its dead workloads are restarted as in any repair. A computer that has booted since runs nothing yet.
+ */
+function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
+  const advance: ChangeAct = { do: "record", record: { kind: "rollback-phase", phase: "stopping", at: observed.now } };
+  const booted = rollback.since.bootId !== observed.now.bootId;
+  if (booted && runningOf(observed, () => true).length === 0) return [rollingBack(advance)];
+  const need: GateNeed = rollback.cause.reasonCodes.length === 0 ? "switch" : "stop";
+  const gated = announceOptions(observed, {
+    gate: need,
+    begin: (act) => rollingBack(act, need),
+    ungated: (act) => rollingBack(act),
+    advance,
+  });
+  const { reasonCodes, evidence } = rollback.cause;
+  const hold: Hold = {
+    kind: "hold",
+    status: "applying",
+    phase: "rollback",
+    reasons: reasonCodes,
+    evidence,
+    wakeWhen: { afterMs: LIMITS.gateRecheckMs, on: ["gates", "runtime"] },
+  };
+  return [...gated.before, ...keepAlive(rollback.from, observed), ...gated.after, hold];
+}
+
+function keepAlive(set: SetRef, observed: Observed): readonly Step[] {
+  const manifest = observed.releases.get(set.manifestDigest)?.manifest;
+  if (manifest === undefined) return [];
+  const exit = uncountedExit(observed, set.manifestDigest, manifest);
+  if (exit !== undefined) return [{ kind: "restart", gate: "none", act: { do: "note", exit } }];
+  const next = nextStart(observed, set, manifest);
+  if (next.kind !== "start") return [];
+  return [{ kind: "restart", gate: "none", act: { do: "start", set, workload: next.workload.name } }];
+}
+
+/** Two sets never run at once, so nothing of the good set starts before nothing of the failed one is left. */
+function planStopping(rollback: Rollback, observed: Observed): readonly Step[] {
+  const others = runningOf(observed, (instance) => instance.set !== rollback.to?.manifestDigest);
+  if (others.length > 0) {
+    const afterMs = stopWaitMs(observed, others);
+    if (afterMs === 0) return [rollingBack(stopsOf(observed, others))];
+    const stuck = stopTrouble(observed, others);
+    const failure = stuck === undefined ? applying(rollback) : stranded(rollback, [stuck]);
+    return [{ ...failure, wakeWhen: { afterMs, on: ["runtime"] } }];
+  }
+  const instanceIds = observed.instances
+    .filter((instance) => instance.state.kind === "ended" && instance.set !== rollback.to?.manifestDigest)
+    .map((instance) => instance.instanceId);
+  const record = { kind: "rollback-phase", phase: "starting", at: observed.now } as const;
+  return [rollingBack({ do: "forget", record, instanceIds })];
+}
+
+function planReturn(rollback: Rollback, observed: Observed): readonly Step[] {
+  const { to } = rollback;
+  if (to === null) return [ended(rollback, observed, "failed", [])];
+  const manifest = observed.releases.get(to.manifestDigest)?.manifest;
+  if (manifest === undefined) return [ended(rollback, observed, "failed", [goneEvidence()])];
+  if (rollback.since.bootId !== observed.now.bootId) {
+    return [rollingBack({ do: "record", record: { kind: "rollback-phase", phase: rollback.phase, at: observed.now } })];
+  }
+  const others = runningOf(observed, (instance) => instance.set !== to.manifestDigest);
+  if (others.length > 0) return [rollingBack(stopsOf(observed, others))];
+  return planReturnTo(rollback, to, manifest, observed);
+}
+
+function planReturnTo(rollback: Rollback, to: SetRef, manifest: StackManifest, observed: Observed): readonly Step[] {
+  const digest = to.manifestDigest;
+  const exit = uncountedExit(observed, digest, manifest);
+  if (exit !== undefined) return [{ kind: "restart", gate: "none", act: { do: "note", exit } }];
+  const loop = crashLoop(observed, digest, manifest);
+  if (loop !== undefined) return [ended(rollback, observed, "failed", [{ ...loop, reasonCode: "ROLLBACK_FAILED" }])];
+  const refused = [...observed.seen.starts.values()].filter(({ subject }) => subject === digest);
+  if (refused.some(({ attempts }) => attempts >= LIMITS.stopTriesMax)) {
+    return [
+      ended(
+        rollback,
+        observed,
+        "failed",
+        refused.flatMap(({ evidence }) => evidence),
+      ),
+    ];
+  }
+  const readiness = judgeReadiness(observed, digest, manifest, rollback.since, rollback.before);
+  if (readiness.kind === "timeout") {
+    const evidence = readiness.evidence.map((item) => ({ ...item, reasonCode: "ROLLBACK_FAILED" as const }));
+    return [ended(rollback, observed, "failed", evidence)];
+  }
+  if (rollback.phase === "probing" && readiness.kind === "ready") return [ended(rollback, observed, "applied", [])];
+  const next = nextStart(observed, to, manifest);
+  if (next.kind === "start") return [rollingBack({ do: "start", set: to, workload: next.workload.name })];
+  if (rollback.phase === "starting" && next.kind === "none") {
+    return [rollingBack({ do: "record", record: { kind: "rollback-phase", phase: "probing", at: observed.now } })];
+  }
+  if (isLookDue(observed, digest, LIMITS.probeIntervalMs)) return [{ kind: "probe", set: to }];
+  const lookMs = untilNextLookMs(observed, digest, LIMITS.probeIntervalMs);
+  const afterMs = next.kind === "wait" ? Math.min(lookMs, next.afterMs) : lookMs;
+  return [{ ...applying(rollback), wakeWhen: { afterMs, on: ["runtime"] } }];
+}
+
+function ended(
+  rollback: Rollback,
+  observed: Observed,
+  outcome: "applied" | "failed",
+  evidence: readonly Evidence[],
+): Step {
+  const { from, to } = rollback;
+  const code = outcome === "applied" ? "ROLLBACK_APPLIED" : "ROLLBACK_FAILED";
+  const summary: Evidence = {
+    kind: "rollback",
+    reasonCode: code,
+    from: from.manifestDigest,
+    to: to?.manifestDigest ?? null,
+  };
+  const tookMs = elapsedMs(observed.now, rollback.begun);
+  const timings = { ...observed.state.timings, ...(tookMs === null ? {} : { rollbackSec: seconds(tookMs) }) };
+  const record = {
+    kind: "rollback-ended",
+    outcome,
+    evidence: [summary, ...evidence],
+    atMs: observed.now.wallMs,
+    timings,
+  } as const;
+  return rollingBack({ do: "record", record });
+}
+
+function goneEvidence(): Evidence {
+  return { kind: "storage", reasonCode: "ROLLBACK_FAILED", operation: "set", problem: "missing" };
+}
+
+function applying(rollback: Rollback): Hold {
+  const { reasonCodes, evidence } = rollback.cause;
+  const wakeWhen: WakeWhen = { afterMs: LIMITS.stopRetryMs, on: ["runtime"] };
+  return { kind: "hold", status: "applying", phase: "rollback", reasons: reasonCodes, evidence, wakeWhen };
+}
+
+/** What fails cannot be ended, so nothing else may start; the tries go on. */
+function stranded(rollback: Rollback, evidence: readonly Evidence[]): Hold {
+  const { cause } = rollback;
+  return {
+    ...applying(rollback),
+    status: "failed",
+    reasons: [...cause.reasonCodes, "ROLLBACK_FAILED"],
+    evidence: [...cause.evidence, ...evidence],
+  };
+}
+
+export function excusedIn(rollback: Rollback): ReadonlySet<string> {
+  return excusedProbes(rollback.before);
+}
+
+function rollingBack(act: ChangeAct, gate: GateNeed = "none"): Step {
+  return { kind: "rollback", gate, act };
+}

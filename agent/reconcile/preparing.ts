@@ -1,0 +1,78 @@
+import type { ReasonCode } from "@muto/spec";
+import { refuseDisk } from "../safety/gates.ts";
+import { holding, onAssignment } from "./holding.ts";
+import { LIMITS } from "./limits.ts";
+import type { KnownRelease, Observed, Trouble } from "./observed.ts";
+import type { SetRef } from "./state.ts";
+import type { Hold, Step, WakeWhen } from "./step.ts";
+
+/** The steps that are left until a set is prepared; undefined when it is. Also used to mend a damaged rollback target. */
+export function preparationOf(set: SetRef, known: KnownRelease, observed: Observed): readonly Step[] | undefined {
+  const { stage, damaged } = observed.seen;
+  const isWhole = known.prepared && !damaged.has(set.manifestDigest);
+  if (isWhole) return undefined;
+  const trouble = stage?.subject === set.manifestDigest ? stage : null;
+  if (trouble !== null && (trouble.final || trouble.retryAtMs > observed.now.monotonicMs)) {
+    return [stageHold(trouble, observed)];
+  }
+  const tight = refuseDisk({ freeMb: observed.disk.freeMb, neededMb: neededMb(known) }, observed.disk.reserveMb);
+  if (tight.length > 0) {
+    const evidence = tight.map((refusal) => refusal.evidence);
+    const wakeWhen: WakeWhen = { afterMs: LIMITS.diskRecheckMs, on: ["disk", "assignment"] };
+    return [holding("blocked", "download", ["INSUFFICIENT_DISK"], evidence, wakeWhen)];
+  }
+  const blob = known.missing[0];
+  if (blob === undefined) return [{ kind: "stage", set }];
+  const wait = networkHold(observed, set.manifestDigest);
+  if (wait !== undefined) return [wait];
+  return [{ kind: "download", repository: set.repository, digest: set.manifestDigest, blob }];
+}
+
+export function fetching(set: SetRef, observed: Observed): readonly Step[] {
+  const wait = networkHold(observed, set.manifestDigest);
+  if (wait !== undefined) return [wait];
+  return [{ kind: "fetchRelease", repository: set.repository, digest: set.manifestDigest }];
+}
+
+/** Trouble of the network is retried without limit and never leads anywhere but to the next try: nothing has changed yet. */
+function networkHold(observed: Observed, digest: string): Hold | undefined {
+  const { now, seen, metered } = observed;
+  const trouble = seen.download?.subject === digest ? seen.download : null;
+  if (trouble !== null && trouble.final) {
+    return holding("failed", "download", codesOf(trouble), trouble.evidence, onAssignment());
+  }
+  if (trouble !== null && trouble.retryAtMs > now.monotonicMs) {
+    const wakeWhen: WakeWhen = { afterMs: trouble.retryAtMs - now.monotonicMs, on: ["network", "assignment"] };
+    return holding("blocked", "download", codesOf(trouble), trouble.evidence, wakeWhen);
+  }
+  if (metered) {
+    const wakeWhen: WakeWhen = { afterMs: LIMITS.meteredRecheckMs, on: ["gates", "assignment"] };
+    return holding("pending", "download", [], [], wakeWhen);
+  }
+  return undefined;
+}
+
+/**
+ * What has yet to be written: the missing archives, and an unpacked set of about three times the archives, or what the
+ * release itself asks for, whichever is more. Active and previous are on the disk already and are never given up for space.
+ */
+export function neededMb(known: KnownRelease): number {
+  if (known.prepared) return 0;
+  const missingBytes = known.missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const hereBytes = known.archiveBytes - missingBytes;
+  const declaredBytes = known.manifest.resourceProfile.diskMbMin * MB - hereBytes;
+  return Math.ceil(Math.max(declaredBytes, missingBytes + known.archiveBytes * UNPACKED_FACTOR) / MB);
+}
+
+const MB = 1_000_000;
+const UNPACKED_FACTOR = 3;
+
+function stageHold(trouble: Trouble, observed: Observed): Hold {
+  const status = trouble.final ? "failed" : "blocked";
+  const afterMs = trouble.final ? LIMITS.idleMs : Math.max(1, trouble.retryAtMs - observed.now.monotonicMs);
+  return holding(status, "stage", codesOf(trouble), trouble.evidence, { afterMs, on: ["disk", "assignment"] });
+}
+
+function codesOf(trouble: Trouble): readonly ReasonCode[] {
+  return [...new Set(trouble.evidence.map(({ reasonCode }) => reasonCode))];
+}

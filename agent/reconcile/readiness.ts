@@ -1,0 +1,165 @@
+import type { Evidence, Probe, StackManifest } from "@muto/spec";
+import type { Instance } from "../ports.ts";
+import { LIMITS } from "./limits.ts";
+import type { Observed, ProbeSightings } from "./observed.ts";
+import { elapsedMs, type Instant, type ProbeBefore } from "./state.ts";
+import { isMet, isUp, workloadState } from "./workloads.ts";
+
+export type Readiness =
+  | { readonly kind: "ready"; readonly afterSec: number }
+  | { readonly kind: "waiting"; readonly leftMs: number }
+  | { readonly kind: "timeout"; readonly evidence: readonly Evidence[] };
+
+/**
+ * Judges the set that was started: every workload up and every probe met, without a break, for `stableForSec`, within
+ * `readinessTimeoutSec` of powered time since `since`. `excused` probes need not be met: the set that is being returned to
+ * did not meet them before the change either (a garage without GNSS, H23).
+ */
+export function judgeReadiness(
+  observed: Observed,
+  set: string,
+  manifest: StackManifest,
+  since: Instant,
+  before: readonly ProbeBefore[],
+): Readiness {
+  const { readinessTimeoutSec, stableForSec } = manifest.healthModel;
+  const waitedMs = elapsedMs(observed.now, since) ?? 0;
+  const { probes } = observed.seen;
+  const readySinceMs = probes.set === set ? probes.readySinceMs : null;
+  if (readySinceMs !== null && isUp(observed, set, manifest)) {
+    const stableMs = probes.lookedMs - readySinceMs;
+    if (stableMs >= stableForSec * 1000) return { kind: "ready", afterSec: seconds(waitedMs) };
+  }
+  const leftMs = readinessTimeoutSec * 1000 - waitedMs;
+  if (leftMs > 0) return { kind: "waiting", leftMs };
+  return { kind: "timeout", evidence: unmetEvidence(observed, set, manifest, seconds(waitedMs), before) };
+}
+
+/** Whether the last look is old enough for another one. */
+export function isLookDue(observed: Observed, set: string, intervalMs: number): boolean {
+  const { probes } = observed.seen;
+  return probes.set !== set || observed.now.monotonicMs - probes.lookedMs >= intervalMs;
+}
+
+export function untilNextLookMs(observed: Observed, set: string, intervalMs: number): number {
+  const { probes } = observed.seen;
+  if (probes.set !== set) return 0;
+  return Math.max(0, intervalMs - (observed.now.monotonicMs - probes.lookedMs));
+}
+
+/** Names of probes that the old stack did not meet just before the switch. */
+export function excusedProbes(before: readonly ProbeBefore[]): ReadonlySet<string> {
+  return new Set(before.filter(({ met }) => !met).map(({ probe }) => probe));
+}
+
+/** Every probe with its last observation, the unmet ones first; and every workload that is not up. */
+export function unmetEvidence(
+  observed: Observed,
+  set: string,
+  manifest: StackManifest,
+  waitedSec: number,
+  before: readonly ProbeBefore[],
+): readonly Evidence[] {
+  const { probes } = observed.seen;
+  const down = manifest.workloads.filter((workload) => workloadState(observed, set, workload).kind === "dead");
+  const sighted = manifest.healthModel.probes.map((probe): Extract<Evidence, { kind: "probe" }> => {
+    const sighting = probes.set === set ? probes.byName.get(probe.name) : undefined;
+    return {
+      kind: "probe",
+      reasonCode: "READINESS_TIMEOUT",
+      probe: probe.name,
+      workload: probe.workload,
+      probeKind: probe.kind,
+      met: sighting?.met ?? false,
+      seen: sighting?.seen ?? null,
+      before: before.find((known) => known.probe === probe.name)?.met ?? null,
+      attempts: sighting?.looks ?? 0,
+      waitedSec,
+    };
+  });
+  return [
+    ...down.map(({ name }): Evidence => {
+      const exits = observed.state.exits.filter((exit) => exit.set === set && exit.workload === name);
+      const last = exits.at(-1);
+      return {
+        kind: "workload",
+        reasonCode: "READINESS_TIMEOUT",
+        workload: name,
+        problem: last === undefined || last.signal === null ? "exited" : "killed",
+        exitCode: last?.code ?? null,
+        signal: last?.signal ?? null,
+        exits: exits.length,
+        windowSec: manifest.healthModel.windowSec,
+      };
+    }),
+    ...sighted.toSorted((a, b) => Number(a.met) - Number(b.met)),
+  ];
+}
+
+/** A running instance whose liveness probes were missed too often in a row (H24). */
+export function hangingInstance(observed: Observed, set: string, manifest: StackManifest): Instance | undefined {
+  const live = manifest.healthModel.probes.filter((probe) => probe.liveness);
+  for (const probe of live) {
+    const workload = manifest.workloads.find(({ name }) => name === probe.workload);
+    if (workload === undefined) continue;
+    const state = workloadState(observed, set, workload);
+    if (state.kind !== "running") continue;
+    const sighting = observed.seen.probes.set === set ? observed.seen.probes.byName.get(probe.name) : undefined;
+    if (sighting?.instanceId !== state.instance.instanceId) continue;
+    if (sighting.misses >= LIMITS.livenessMisses) return state.instance;
+  }
+  return undefined;
+}
+
+export function hasLiveness(manifest: StackManifest): boolean {
+  return manifest.healthModel.probes.some((probe) => probe.liveness);
+}
+
+/** One look at all probes of a set, added to what was seen before. Pure: the looking itself is an effect. */
+export function addLook(
+  before: ProbeSightings,
+  look: {
+    readonly set: string;
+    readonly atMs: number;
+    readonly isUp: boolean;
+    readonly excused: ReadonlySet<string>;
+    readonly results: readonly {
+      readonly probe: Probe;
+      readonly instanceId: string | null;
+      readonly met: boolean;
+      readonly seen: number | boolean | null;
+    }[];
+  },
+): ProbeSightings {
+  const known = before.set === look.set ? before : undefined;
+  const byName = new Map(
+    look.results.map(({ probe, instanceId, met, seen }) => {
+      const earlier = known?.byName.get(probe.name);
+      const same = earlier?.instanceId === instanceId ? earlier : undefined;
+      const misses = met ? 0 : (same?.misses ?? 0) + 1;
+      return [probe.name, { instanceId, met, seen, looks: (earlier?.looks ?? 0) + 1, misses }];
+    }),
+  );
+  const ready = look.isUp && look.results.every(({ probe, met }) => met || look.excused.has(probe.name));
+  return {
+    set: look.set,
+    lookedMs: look.atMs,
+    readySinceMs: ready ? (known?.readySinceMs ?? look.atMs) : null,
+    looks: (known?.looks ?? 0) + 1,
+    byName,
+  };
+}
+
+/** Whether a set is up and, as of the last look, meets every probe that is not excused. */
+export function isReadyNow(observed: Observed, set: string, manifest: StackManifest): boolean {
+  if (!isUp(observed, set, manifest)) return false;
+  return manifest.healthModel.probes.every((probe) => {
+    const workload = manifest.workloads.find(({ name }) => name === probe.workload);
+    const state = workload === undefined ? undefined : workloadState(observed, set, workload);
+    return isMet(observed, set, probe, state?.instance);
+  });
+}
+
+export function seconds(ms: number): number {
+  return Math.round(ms / 100) / 10;
+}

@@ -1,0 +1,156 @@
+import type { Probe, StackManifest, Workload, WorkloadEvidence } from "@muto/spec";
+import type { Instance } from "../ports.ts";
+import { LIMITS } from "./limits.ts";
+import type { Observed } from "./observed.ts";
+import { elapsedMs, type ExitNote, type SetRef } from "./state.ts";
+
+/**
+ * running    under supervision, or seen alive without its supervisor
+ * completed  a oneshot that ended with 0 in this boot
+ * dead       should run and does not; `instance` is what is left of it, when anything is
+ */
+export type WorkloadState =
+  | { readonly kind: "running"; readonly instance: Instance }
+  | { readonly kind: "completed"; readonly instance: Instance }
+  | { readonly kind: "dead"; readonly instance: Instance | undefined };
+
+export function workloadState(observed: Observed, set: string, workload: Workload): WorkloadState {
+  const own = observed.instances.filter((instance) => instance.set === set && instance.workload === workload.name);
+  const running = own.find((instance) => instance.state.kind === "running");
+  if (running !== undefined) return { kind: "running", instance: running };
+  const last = own.toSorted((a, b) => a.startedAtMs - b.startedAtMs || (a.instanceId < b.instanceId ? -1 : 1)).at(-1);
+  const state = last?.state;
+  const inThisBoot = last?.bootId === observed.now.bootId;
+  if (last !== undefined && state?.kind === "ended" && inThisBoot && workload.oneshot && state.code === 0) {
+    return { kind: "completed", instance: last };
+  }
+  return { kind: "dead", instance: last };
+}
+
+export function isUp(observed: Observed, set: string, manifest: StackManifest): boolean {
+  return manifest.workloads.every((workload) => workloadState(observed, set, workload).kind !== "dead");
+}
+
+export function runningOf(observed: Observed, isWanted: (instance: Instance) => boolean): readonly Instance[] {
+  return observed.instances.filter((instance) => instance.state.kind === "running" && isWanted(instance));
+}
+
+/**
+ * The first unexpected end that has not been counted yet. Ends that a stop of ours asked for, that came with a restart of the
+ * computer, or that a oneshot reached with 0, are no crash.
+ */
+export function uncountedExit(observed: Observed, set: string, manifest: StackManifest): ExitNote | undefined {
+  for (const instance of observed.instances) {
+    if (instance.set !== set || instance.state.kind !== "ended" || instance.state.requested) continue;
+    if (instance.bootId !== observed.now.bootId) continue;
+    const workload = manifest.workloads.find(({ name }) => name === instance.workload);
+    if (workload === undefined || (workload.oneshot && instance.state.code === 0)) continue;
+    const { instanceId } = instance;
+    if (observed.state.exits.some((exit) => exit.instanceId === instanceId)) continue;
+    const { code, signal } = instance.state;
+    return { instanceId, set, workload: instance.workload, at: observed.now, code, signal };
+  }
+  return undefined;
+}
+
+/** Ends counted within the release's own window, newest last; ends of earlier boots are not comparable and do not count. */
+export function exitsInWindow(
+  observed: Observed,
+  set: string,
+  workload: string,
+  windowSec: number,
+): readonly ExitNote[] {
+  return observed.state.exits.filter((exit) => {
+    if (exit.set !== set || exit.workload !== workload) return false;
+    const ageMs = elapsedMs(observed.now, exit.at);
+    return ageMs !== null && ageMs <= windowSec * 1000;
+  });
+}
+
+/** CRASH_LOOP_DETECTED: more than `maxRestarts` ends of one workload within `windowSec`. */
+export function crashLoop(observed: Observed, set: string, manifest: StackManifest): WorkloadEvidence | undefined {
+  const { maxRestarts, windowSec } = manifest.healthModel;
+  for (const { name } of manifest.workloads) {
+    const exits = exitsInWindow(observed, set, name, windowSec);
+    const last = exits.at(-1);
+    if (last === undefined || exits.length <= maxRestarts) continue;
+    return {
+      kind: "workload",
+      reasonCode: "CRASH_LOOP_DETECTED",
+      workload: name,
+      problem: exitProblem(last),
+      exitCode: last.code,
+      signal: last.signal,
+      exits: exits.length,
+      windowSec,
+    };
+  }
+  return undefined;
+}
+
+export function exitProblem(exit: Pick<ExitNote, "code" | "signal">): "exited" | "killed" | "lost" {
+  if (exit.signal !== null) return "killed";
+  return exit.code === null ? "lost" : "exited";
+}
+
+export type NextStart =
+  | { readonly kind: "start"; readonly workload: Workload }
+  /** Dead, and its back-off is not over. */
+  | { readonly kind: "wait"; readonly afterMs: number }
+  /** Dead, and what it depends on is not ready; `probes` says whether a look would help. */
+  | { readonly kind: "blocked" }
+  | { readonly kind: "none" };
+
+/** What to start next, in the order of the manifest and of its dependencies. */
+export function nextStart(observed: Observed, set: SetRef, manifest: StackManifest): NextStart {
+  let afterMs: number | undefined;
+  let blocked = false;
+  for (const workload of manifest.workloads) {
+    const state = workloadState(observed, set.manifestDigest, workload);
+    if (state.kind !== "dead") continue;
+    if (!dependenciesMet(observed, set.manifestDigest, manifest, workload)) {
+      blocked = true;
+      continue;
+    }
+    const waitMs = restartWaitMs(observed, set.manifestDigest, workload.name, manifest);
+    if (waitMs <= 0) return { kind: "start", workload };
+    afterMs = Math.min(afterMs ?? waitMs, waitMs);
+  }
+  if (afterMs !== undefined) return { kind: "wait", afterMs };
+  return { kind: blocked ? "blocked" : "none" };
+}
+
+function dependenciesMet(observed: Observed, set: string, manifest: StackManifest, workload: Workload): boolean {
+  return workload.dependsOn.every(({ workload: name, condition }) => {
+    const dependency = manifest.workloads.find((candidate) => candidate.name === name);
+    if (dependency === undefined) return false;
+    const state = workloadState(observed, set, dependency);
+    if (state.kind === "dead") return false;
+    if (condition === "started" || state.kind === "completed") return true;
+    return (
+      !dependency.oneshot && probesOf(manifest, name).every((probe) => isMet(observed, set, probe, state.instance))
+    );
+  });
+}
+
+export function probesOf(manifest: StackManifest, workload: string): readonly Probe[] {
+  return manifest.healthModel.probes.filter((probe) => probe.workload === workload);
+}
+
+/** Whether the last look at this very instance saw the probe met. */
+export function isMet(observed: Observed, set: string, probe: Probe, instance: Instance | undefined): boolean {
+  const { probes } = observed.seen;
+  const sighting = probes.set === set ? probes.byName.get(probe.name) : undefined;
+  return sighting !== undefined && sighting.met && sighting.instanceId === (instance?.instanceId ?? null);
+}
+
+function restartWaitMs(observed: Observed, set: string, workload: string, manifest: StackManifest): number {
+  const { now, seen } = observed;
+  const trouble = seen.starts.get(workload);
+  const troubleMs = trouble?.subject === set ? trouble.retryAtMs - now.monotonicMs : 0;
+  const exits = exitsInWindow(observed, set, workload, manifest.healthModel.windowSec);
+  const last = exits.at(-1);
+  if (last === undefined) return troubleMs;
+  const delayMs = Math.min(LIMITS.restartMsMax, LIMITS.restartBaseMs * 2 ** Math.min(exits.length - 1, 16));
+  return Math.max(troubleMs, delayMs - (elapsedMs(now, last.at) ?? delayMs));
+}
