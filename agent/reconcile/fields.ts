@@ -7,6 +7,7 @@ export type Reader<T> = (value: unknown, at: string) => T;
 
 /** Strict reading of untrusted JSON, one field at a time; unknown fields mean nothing, missing ones are malformed. */
 export interface Fields {
+  has(name: string): boolean;
   text(name: string, allowed?: RegExp): string;
   count(name: string): number;
   number(name: string): number;
@@ -26,6 +27,7 @@ export function fieldsOf(value: unknown, at: string): Fields {
     return known.get(name);
   };
   const fields: Fields = {
+    has: (name) => known.has(name),
     text: (name, allowed) => readText(take(name), place(name), allowed),
     number: (name) => readNumber(take(name), place(name)),
     count: (name) => {

@@ -328,11 +328,9 @@ const readExit: Reader<state.ExitNote> = (value, at) => {
 const TIMINGS = ["downloadSec", "applySec", "readinessSec", "rollbackSec"] as const;
 
 const readTimings: Reader<state.ChangeTimings> = (value, at) => {
-  if (typeof value !== "object" || value === null) throw new Malformed(at);
-  const known = new Map<string, unknown>(Object.entries(value));
-  const timings: Record<string, number> = {};
-  for (const name of TIMINGS) if (known.has(name)) timings[name] = readNumber(known.get(name), `${at}/${name}`);
-  return timings;
+  const fields = fieldsOf(value, at);
+  const known = TIMINGS.filter((name) => fields.has(name));
+  return Object.fromEntries(known.map((name) => [name, fields.number(name)]));
 };
 
 const readReported: Reader<state.Reported> = (value, at) => {
