@@ -33,7 +33,19 @@ export async function openSession(input: Input, io: Io): Promise<Session> {
   const url = input.text("url") ?? io.environment["MUTO_URL"] ?? DEFAULT_URL;
   if (!URL.canParse(url))
     throw new CommandFailed(`${url} is not a URL`, { exitCode: 2, hint: `MUTO_URL=${DEFAULT_URL}` });
-  const token = await tokenFor(url, io);
+  return connect({ url, token: await tokenFor(url, io), io });
+}
+
+/** A session with a control plane whose address and token are known. */
+export function connect({
+  url,
+  token,
+  io,
+}: {
+  url: string;
+  token: string | undefined;
+  io: Pick<Io, "http" | "random" | "signal">;
+}): Session {
   const validation = createValidation();
   return {
     url,
@@ -65,7 +77,7 @@ async function tokenFor(url: string, io: Io): Promise<string | undefined> {
 }
 
 async function send<Id extends OperationId>(
-  session: { url: string; token: string | undefined; io: Io },
+  session: { url: string; token: string | undefined; io: Pick<Io, "http" | "random" | "signal"> },
   operationId: Id,
   request: ApiRequest<Id>,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
