@@ -137,7 +137,6 @@ function useOf(record: JournalRecord): JournalUse {
     case "target-damaged":
     case "trial-begun":
     case "trial-powered":
-    case "outcome-cleared":
     case "exited":
     case "reported":
       return "ordinary";
