@@ -58,7 +58,7 @@ export async function issueAssignments(
         reason_codes = '{}',
         updated_at = ${order.issuedAt}::timestamptz
       from chosen, intent where v.id = chosen.id
-      returning v.id, v.desired_sequence
+      returning v.id, v.desired_sequence, v.sequence_floor
     ), superseded as (
       update assignments a set superseded_at = ${order.issuedAt}::timestamptz
       from moved where a.vehicle_id = moved.id and a.superseded_at is null
@@ -68,10 +68,11 @@ export async function issueAssignments(
         ${order.rolloutId}, intent.stack_name, intent.stack_version, intent.manifest_digest
       from moved, intent
     ), inserted as (
-      insert into assignments (vehicle_id, sequence, revision, rollout_id, stage, start, cause, correlation_id,
+      insert into assignments (vehicle_id, sequence, revision, rollout_id, stage, start, cause, retry, correlation_id,
         issued_at, accept_before, start_before)
       select moved.id, moved.desired_sequence, intent.revision, ${order.rolloutId}, ${order.stage}, ${order.start},
-        ${order.cause}, ${order.correlationId}, ${order.issuedAt}::timestamptz,
+        ${order.cause}, ${retrySql(sql`moved.id`, sql`moved.sequence_floor`, sql`intent`)},
+        ${order.correlationId}, ${order.issuedAt}::timestamptz,
         ${order.issuedAt}::timestamptz + ${ACCEPT_FOR_MS} * interval '1 millisecond',
         ${order.issuedAt}::timestamptz + intent.start_before_sec * interval '1 second'
       from moved, intent
@@ -100,7 +101,9 @@ export async function issueAssignments(
 export async function renewAssignment(db: Db, vehicleId: string, at: string): Promise<boolean> {
   const renewed = await sql`
     with wanted as (
-      select v.id, a.*, d.start_before_sec, greatest(v.desired_sequence, v.sequence_floor) + 1 as next_sequence
+      select v.id, v.sequence_floor, a.*, d.start_before_sec,
+        ${retrySql(sql`v.id`, sql`v.sequence_floor`, sql`d`)} as retry_again,
+        greatest(v.desired_sequence, v.sequence_floor) + 1 as next_sequence
       from vehicles v
       join assignments a on a.vehicle_id = v.id and a.sequence = v.desired_sequence
       join desired_states d on d.revision = a.revision
@@ -119,13 +122,25 @@ export async function renewAssignment(db: Db, vehicleId: string, at: string): Pr
       update assignments a set superseded_at = ${at}::timestamptz
       from wanted where a.vehicle_id = wanted.id and a.superseded_at is null
     )
-    insert into assignments (vehicle_id, sequence, revision, rollout_id, stage, start, cause, correlation_id,
+    insert into assignments (vehicle_id, sequence, revision, rollout_id, stage, start, cause, retry, correlation_id,
       issued_at, accept_before, start_before, notified_at)
-    select id, next_sequence, revision, rollout_id, stage, start, 'renewal', correlation_id, ${at}::timestamptz,
+    select id, next_sequence, revision, rollout_id, stage, start, 'renewal', retry_again, correlation_id,
+      ${at}::timestamptz,
       ${at}::timestamptz + ${ACCEPT_FOR_MS} * interval '1 millisecond',
       ${at}::timestamptz + start_before_sec * interval '1 second',
       -- The vehicle is just asking: it need not be told to ask.
       ${at}::timestamptz
     from wanted`.execute(db);
   return (renewed.numAffectedRows ?? 0n) > 0n;
+}
+
+/**
+ * Whether an assignment of `intent` still has to carry `retry`: only until the vehicle has accepted one that did. A
+ * re-issue after that would lift the quarantine of a release that has failed again meanwhile (H15).
+ */
+function retrySql(vehicleId: RawBuilder<unknown>, floor: RawBuilder<unknown>, intent: RawBuilder<unknown>) {
+  return sql<boolean>`${intent}.retry and not exists (
+    select 1 from assignments earlier
+    where earlier.vehicle_id = ${vehicleId} and earlier.revision = ${intent}.revision
+      and earlier.retry and earlier.sequence <= ${floor})`;
 }

@@ -192,6 +192,7 @@ export interface AssignmentsTable {
   readonly stage: string | null;
   readonly start: StartRule;
   readonly cause: AssignmentCause;
+  readonly retry: boolean;
   readonly correlation_id: string;
   readonly issued_at: string;
   readonly accept_before: string;
@@ -358,7 +359,7 @@ export interface IdempotencyKeysTable {
   readonly key: string;
   readonly request_hash: string;
   readonly status: number | null;
-  readonly headers: NullableJson<Json>;
+  readonly headers: NullableJson<Readonly<Record<string, string>>>;
   readonly body: NullableJson<Json>;
   readonly created_at: string;
 }

@@ -168,6 +168,8 @@ create table assignments (
   start text not null check (start in ('allowed', 'withheld')),
   -- why it was issued: direct, rollout, withhold, resume, rollback, renewal
   cause text not null,
+  -- Lifts a quarantine; never set again once the vehicle has accepted it, or a crash-looper would be let in twice (H15).
+  retry boolean not null,
   correlation_id text not null,
   issued_at timestamptz not null,
   accept_before timestamptz not null,
