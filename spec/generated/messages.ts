@@ -112,12 +112,16 @@ export interface MqttConfig {
 
 export interface RuntimeConfig {
   readonly adapter: "process";
+  /** Loopback address that probes look at; workloads find it in MUTO_PROBE_ADDRESS. Another one lets several vehicles share one computer. */
+  readonly probeAddress: string;
   readonly startLimitSec: number;
 }
 
 /** RuntimeConfig as it may be written: what has a default may be left out. */
 export interface RuntimeConfigInput {
   readonly adapter?: "process";
+  /** Loopback address that probes look at; workloads find it in MUTO_PROBE_ADDRESS. Another one lets several vehicles share one computer. */
+  readonly probeAddress?: string;
   readonly startLimitSec?: number;
 }
 

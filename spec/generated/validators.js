@@ -801,7 +801,8 @@ return errors === 0;
 }
 validate70.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema27 = {"$id":"muto:RuntimeConfig","type":"object","additionalProperties":false,"properties":{"adapter":{"enum":["process"],"default":"process"},"startLimitSec":{"type":"number","minimum":0.1,"maximum":300,"default":10}}};
+const schema27 = {"$id":"muto:RuntimeConfig","type":"object","additionalProperties":false,"properties":{"adapter":{"enum":["process"],"default":"process"},"probeAddress":{"type":"string","pattern":"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$","default":"127.0.0.1"},"startLimitSec":{"type":"number","minimum":0.1,"maximum":300,"default":10}}};
+const pattern11 = new RegExp("^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$", "u");
 
 function validate75(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RuntimeConfig" */;
@@ -818,11 +819,14 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.adapter === undefined){
 data.adapter = "process";
 }
+if(data.probeAddress === undefined){
+data.probeAddress = "127.0.0.1";
+}
 if(data.startLimitSec === undefined){
 data.startLimitSec = 10;
 }
 for(const key0 in data){
-if(!((key0 === "adapter") || (key0 === "startLimitSec"))){
+if(!(((key0 === "adapter") || (key0 === "probeAddress")) || (key0 === "startLimitSec"))){
 const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err0];
@@ -843,10 +847,10 @@ vErrors.push(err1);
 }
 errors++;
 }
-let data1 = data.startLimitSec;
-if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 > 300 || isNaN(data1)){
-const err2 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/maximum",keyword:"maximum",params:{comparison: "<=", limit: 300},message:"must be <= 300"};
+let data1 = data.probeAddress;
+if(typeof data1 === "string"){
+if(!pattern11.test(data1)){
+const err2 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/pattern",keyword:"pattern",params:{pattern: "^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"},message:"must match pattern \""+"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"+"\""};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -855,8 +859,9 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(data1 < 0.1 || isNaN(data1)){
-const err3 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
+}
+else {
+const err3 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -865,9 +870,10 @@ vErrors.push(err3);
 }
 errors++;
 }
-}
-else {
-const err4 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/type",keyword:"type",params:{type: "number"},message:"must be number"};
+let data2 = data.startLimitSec;
+if((typeof data2 == "number") && (isFinite(data2))){
+if(data2 > 300 || isNaN(data2)){
+const err4 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/maximum",keyword:"maximum",params:{comparison: "<=", limit: 300},message:"must be <= 300"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -876,14 +882,35 @@ vErrors.push(err4);
 }
 errors++;
 }
-}
-else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(data2 < 0.1 || isNaN(data2)){
+const err5 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
 if(vErrors === null){
 vErrors = [err5];
 }
 else {
 vErrors.push(err5);
+}
+errors++;
+}
+}
+else {
+const err6 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+else {
+const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
 }
 errors++;
 }
@@ -1147,7 +1174,7 @@ const schema29 = {"$id":"muto:SignalsConfig","type":"object","required":["speed"
 const schema30 = {"$id":"muto:SignalSource","oneOf":[{"const":"none"},{"type":"array","minItems":1,"maxItems":8,"uniqueItems":true,"items":{"$ref":"muto:SourceRef"}}]};
 const schema31 = {"$id":"muto:SourceRef","type":"object","required":["provider"],"additionalProperties":false,"properties":{"provider":{"$ref":"muto:Name"},"optional":{"type":"boolean","default":false},"freshForSec":{"type":"number","minimum":0.05,"maximum":3600,"default":2}}};
 const schema32 = {"$id":"muto:Name","type":"string","pattern":"^[a-z0-9][a-z0-9._-]{0,62}$"};
-const pattern11 = new RegExp("^[a-z0-9][a-z0-9._-]{0,62}$", "u");
+const pattern12 = new RegExp("^[a-z0-9][a-z0-9._-]{0,62}$", "u");
 
 function validate82(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Name" */;
@@ -1161,7 +1188,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern11.test(data)){
+if(!pattern12.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9._-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9._-]{0,62}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -1424,7 +1451,7 @@ return errors === 0;
 }
 validate80.evaluated = {"dynamicProps":false,"dynamicItems":true};
 
-const schema33 = {"$id":"muto:SignalProvider","type":"object","oneOf":[{"$ref":"muto:FileProvider"},{"$ref":"muto:SocketProvider"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
+const schema33 = {"$id":"muto:SignalProvider","type":"object","oneOf":[{"$ref":"muto:FileProvider"},{"$ref":"muto:SocketProvider"}],"discriminator":{"propertyName":"kind"}};
 const schema34 = {"$id":"muto:FileProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"file"},"path":{"$ref":"muto:FilePath"}}};
 
 function validate93(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -1522,7 +1549,7 @@ return errors === 0;
 validate93.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const schema35 = {"$id":"muto:SocketProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"socket"},"path":{"type":"string","pattern":"^[^\\u0000-\\u001f\\u007f]+$","maxLength":100}}};
-const pattern12 = new RegExp("^[^\\u0000-\\u001f\\u007f]+$", "u");
+const pattern13 = new RegExp("^[^\\u0000-\\u001f\\u007f]+$", "u");
 
 function validate96(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SocketProvider" */;
@@ -1609,7 +1636,7 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(!pattern12.test(data2)){
+if(!pattern13.test(data2)){
 const err6 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000-\\u001f\\u007f]+$"},message:"must match pattern \""+"^[^\\u0000-\\u001f\\u007f]+$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -1660,16 +1687,6 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.kind === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "file"){
@@ -1689,7 +1706,18 @@ props0 = true;
 }
 }
 else {
-const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+const err0 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -1700,23 +1728,12 @@ errors++;
 }
 }
 else {
-const err2 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
 vErrors = [err2];
 }
 else {
 vErrors.push(err2);
-}
-errors++;
-}
-}
-else {
-const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
 }
 errors++;
 }
@@ -2259,7 +2276,7 @@ validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 export const validateAssignment = validate107;
 const schema38 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
 const schema39 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
-const pattern13 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+const pattern14 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
 
 function validate108(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Tenant" */;
@@ -2273,7 +2290,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern13.test(data)){
+if(!pattern14.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2350,7 +2367,7 @@ return errors === 0;
 validate111.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema41 = {"$id":"muto:Revision","type":"string","pattern":"^dsr_[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern14 = new RegExp("^dsr_[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const pattern15 = new RegExp("^dsr_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
 function validate113(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Revision" */;
@@ -2364,7 +2381,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern14.test(data)){
+if(!pattern15.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^dsr_[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^dsr_[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2391,7 +2408,7 @@ return errors === 0;
 validate113.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema42 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern15 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const pattern16 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
 function validate115(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RolloutId" */;
@@ -2405,7 +2422,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern15.test(data)){
+if(!pattern16.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^ro_[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^ro_[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2431,8 +2448,8 @@ return errors === 0;
 }
 validate115.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema43 = {"$id":"muto:Timestamp","type":"string","pattern":"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$"};
-const pattern16 = new RegExp("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$", "u");
+const schema43 = {"$id":"muto:Timestamp","type":"string","pattern":"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"};
+const pattern17 = new RegExp("^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$", "u");
 
 function validate117(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timestamp" */;
@@ -2446,8 +2463,8 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern16.test(data)){
-const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$"},message:"must match pattern \""+"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$"+"\""};
+if(!pattern17.test(data)){
+const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"},message:"must match pattern \""+"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -2474,7 +2491,7 @@ validate117.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema44 = {"$id":"muto:StackRef","type":"object","required":["name","version","manifestDigest"],"properties":{"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"manifestDigest":{"$ref":"muto:Digest"}}};
 const schema45 = {"$id":"muto:Version","type":"string","pattern":"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"};
-const pattern17 = new RegExp("^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$", "u");
+const pattern18 = new RegExp("^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$", "u");
 
 function validate123(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Version" */;
@@ -2488,7 +2505,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern17.test(data)){
+if(!pattern18.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"},message:"must match pattern \""+"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2515,7 +2532,7 @@ return errors === 0;
 validate123.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema46 = {"$id":"muto:Digest","type":"string","pattern":"^sha256:[a-f0-9]{64}$"};
-const pattern18 = new RegExp("^sha256:[a-f0-9]{64}$", "u");
+const pattern19 = new RegExp("^sha256:[a-f0-9]{64}$", "u");
 
 function validate125(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Digest" */;
@@ -2529,7 +2546,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern18.test(data)){
+if(!pattern19.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^sha256:[a-f0-9]{64}$"},message:"must match pattern \""+"^sha256:[a-f0-9]{64}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2635,7 +2652,7 @@ validate121.evaluated = {"props":{"name":true,"version":true,"manifestDigest":tr
 const schema47 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
 const schema48 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
 const schema49 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
-const pattern20 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
+const pattern21 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
 
 function validate130(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalTime" */;
@@ -2649,7 +2666,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern20.test(data)){
+if(!pattern21.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^([01][0-9]|2[0-3]):[0-5][0-9]$"},message:"must match pattern \""+"^([01][0-9]|2[0-3]):[0-5][0-9]$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2861,7 +2878,7 @@ return errors === 0;
 validate128.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
 
 const schema50 = {"$id":"muto:Uuid","type":"string","pattern":"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"};
-const pattern21 = new RegExp("^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", "u");
+const pattern22 = new RegExp("^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", "u");
 
 function validate135(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Uuid" */;
@@ -2875,7 +2892,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern21.test(data)){
+if(!pattern22.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"},message:"must match pattern \""+"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2901,7 +2918,7 @@ return errors === 0;
 }
 validate135.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const pattern19 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
+const pattern20 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
 
 function validate107(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Assignment" */;
@@ -3159,7 +3176,7 @@ vErrors.push(err17);
 }
 errors++;
 }
-if(!pattern19.test(data12)){
+if(!pattern20.test(data12)){
 const err18 = {instancePath:instancePath+"/repository",schemaPath:"#/properties/repository/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"},message:"must match pattern \""+"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"+"\""};
 if(vErrors === null){
 vErrors = [err18];
@@ -3212,7 +3229,7 @@ validate107.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"se
 export const validateChangeInProgress = validate137;
 const schema51 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
 const schema52 = {"$id":"muto:Ulid","type":"string","pattern":"^[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern22 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const pattern23 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
 function validate138(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Ulid" */;
@@ -3226,7 +3243,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern22.test(data)){
+if(!pattern23.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3553,7 +3570,7 @@ validate141.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"seque
 export const validateEnrolmentAnswer = validate144;
 const schema54 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
 const schema55 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
-const pattern24 = new RegExp("^[a-f0-9]{64}$", "u");
+const pattern25 = new RegExp("^[a-f0-9]{64}$", "u");
 
 function validate146(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:KeyId" */;
@@ -3567,7 +3584,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern24.test(data)){
+if(!pattern25.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-f0-9]{64}$"},message:"must match pattern \""+"^[a-f0-9]{64}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3680,7 +3697,7 @@ validate144.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"d
 export const validateEnrolment = validate148;
 const schema56 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
 const schema57 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
-const pattern25 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
+const pattern26 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
 
 function validate151(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:PublicKeyPem" */;
@@ -3704,7 +3721,7 @@ vErrors.push(err0);
 }
 errors++;
 }
-if(!pattern25.test(data)){
+if(!pattern26.test(data)){
 const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"+"\""};
 if(vErrors === null){
 vErrors = [err1];
@@ -3731,7 +3748,7 @@ return errors === 0;
 validate151.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema58 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
-const pattern26 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
+const pattern27 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
 
 function validate153(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ClaimToken" */;
@@ -3745,7 +3762,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern26.test(data)){
+if(!pattern27.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^mct_[A-Za-z0-9_-]{43}$"},message:"must match pattern \""+"^mct_[A-Za-z0-9_-]{43}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -4032,10 +4049,10 @@ validate148.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"pu
 
 export const validateEnvelope = validate166;
 const schema61 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
-const pattern27 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
-const pattern28 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
+const pattern28 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
+const pattern29 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
 const schema62 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
-const pattern29 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
+const pattern30 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
 
 function validate167(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnvelopeSignature" */;
@@ -4088,7 +4105,7 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern29.test(data1)){
+if(!pattern30.test(data1)){
 const err3 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
@@ -4182,7 +4199,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern27.test(data0)){
+if(!pattern28.test(data0)){
 const err4 = {instancePath:instancePath+"/payloadType",schemaPath:"#/properties/payloadType/pattern",keyword:"pattern",params:{pattern: "^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"},message:"must match pattern \""+"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -4217,7 +4234,7 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(!pattern28.test(data1)){
+if(!pattern29.test(data1)){
 const err7 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]*={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]*={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err7];
@@ -4298,7 +4315,7 @@ return errors === 0;
 validate166.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
 
 export const validateEvidence = validate170;
-const schema63 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
+const schema63 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
 const schema64 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
 const schema65 = {"$id":"muto:ReasonCode","type":"string","enum":["VERIFY_SIGNATURE_FAILED","INCOMPATIBLE_OS","INCOMPATIBLE_ROS","INSUFFICIENT_DISK","DENY_MOVING","DENY_AUTONOMOUS_MODE","DENY_LOW_BATTERY","DENY_OUTSIDE_WINDOW","ARTIFACT_DOWNLOAD_FAILED","APPLY_FAILED","READINESS_TIMEOUT","CRASH_LOOP_DETECTED","ROLLBACK_APPLIED","INCOMPATIBLE_MODEL","DESIRED_STATE_REJECTED","ROLLBACK_FAILED","DENY_LOCAL_HOLD","HEARTBEAT_TIMEOUT"]};
 
@@ -5067,7 +5084,7 @@ return errors === 0;
 validate184.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
 const schema69 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
-const pattern30 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
+const pattern31 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
 function validate190(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadEvidence" */;
@@ -5204,7 +5221,7 @@ vErrors.push(err9);
 errors++;
 }
 if(typeof data5 === "string"){
-if(!pattern30.test(data5)){
+if(!pattern31.test(data5)){
 const err10 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/pattern",keyword:"pattern",params:{pattern: "^SIG[A-Z0-9+-]{2,12}$"},message:"must match pattern \""+"^SIG[A-Z0-9+-]{2,12}$"+"\""};
 if(vErrors === null){
 vErrors = [err10];
@@ -5467,7 +5484,7 @@ return errors === 0;
 validate195.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"seen":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
 
 const schema71 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
-const pattern31 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
+const pattern32 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
 
 function validate200(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StorageEvidence" */;
@@ -5555,7 +5572,7 @@ errors++;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(typeof data3 === "string"){
-if(!pattern31.test(data3)){
+if(!pattern32.test(data3)){
 const err6 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/pattern",keyword:"pattern",params:{pattern: "^E[A-Z0-9]{2,15}$"},message:"must match pattern \""+"^E[A-Z0-9]{2,15}$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -6077,16 +6094,6 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.kind === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "gate"){
@@ -6256,7 +6263,18 @@ props0.bytes = true;
 }
 }
 else {
-const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+const err0 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -6267,23 +6285,12 @@ errors++;
 }
 }
 else {
-const err2 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
 vErrors = [err2];
 }
 else {
 vErrors.push(err2);
-}
-errors++;
-}
-}
-else {
-const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
 }
 errors++;
 }
@@ -7065,7 +7072,7 @@ validate232.evaluated = {"props":{"kind":true,"vehicleId":true,"installId":true,
 export const validateLatestDesired = validate254;
 const schema81 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
 const schema82 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
-const schema83 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"},"required":["form"]};
+const schema83 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
 const schema84 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 
 function validate258(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -7135,7 +7142,7 @@ vErrors.push(err4);
 }
 errors++;
 }
-if(!pattern29.test(data1)){
+if(!pattern30.test(data1)){
 const err5 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err5];
@@ -7170,7 +7177,7 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern29.test(data2)){
+if(!pattern30.test(data2)){
 const err8 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err8];
@@ -7267,7 +7274,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern29.test(data1)){
+if(!pattern30.test(data1)){
 const err4 = {instancePath:instancePath+"/bundle",schemaPath:"#/properties/bundle/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -7318,16 +7325,6 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.form === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "form"},message:"must have required property '"+"form"+"'"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
 const tag0 = data.form;
 if(typeof tag0 == "string"){
 if(tag0 === "simple-signing"){
@@ -7352,7 +7349,18 @@ props0.bundle = true;
 }
 }
 else {
-const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "form", tagValue: tag0},message:"value of tag \"form\" must be in oneOf"};
+const err0 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "form", tagValue: tag0},message:"value of tag \"form\" must be in oneOf"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "form", tagValue: tag0},message:"tag \"form\" must be string"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7363,23 +7371,12 @@ errors++;
 }
 }
 else {
-const err2 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "form", tagValue: tag0},message:"tag \"form\" must be string"};
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
 vErrors = [err2];
 }
 else {
 vErrors.push(err2);
-}
-errors++;
-}
-}
-else {
-const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
 }
 errors++;
 }
@@ -9423,7 +9420,7 @@ return errors === 0;
 validate303.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const schema97 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema98 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"},"required":["kind"]};
+const schema98 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"}};
 const schema99 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
 function validate309(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -9534,7 +9531,7 @@ return errors === 0;
 validate309.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const schema100 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
-const pattern35 = new RegExp("^/[!-~]*$", "u");
+const pattern36 = new RegExp("^/[!-~]*$", "u");
 
 function validate312(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
@@ -9688,7 +9685,7 @@ vErrors.push(err10);
 }
 errors++;
 }
-if(!pattern35.test(data4)){
+if(!pattern36.test(data4)){
 const err11 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/pattern",keyword:"pattern",params:{pattern: "^/[!-~]*$"},message:"must match pattern \""+"^/[!-~]*$"+"\""};
 if(vErrors === null){
 vErrors = [err11];
@@ -10103,16 +10100,6 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.kind === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
@@ -10150,7 +10137,18 @@ props0 = true;
 }
 }
 else {
-const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+const err0 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "kind", tagValue: tag0},message:"value of tag \"kind\" must be in oneOf"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10161,23 +10159,12 @@ errors++;
 }
 }
 else {
-const err2 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "kind", tagValue: tag0},message:"tag \"kind\" must be string"};
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
 vErrors = [err2];
 }
 else {
 vErrors.push(err2);
-}
-errors++;
-}
-}
-else {
-const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
 }
 errors++;
 }
@@ -10624,7 +10611,7 @@ return errors === 0;
 }
 validate333.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const pattern36 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
+const pattern37 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
 function validate327(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Workload" */;
@@ -10802,7 +10789,7 @@ errors++;
 for(const key1 in data5){
 const _errs11 = errors;
 if(typeof key1 === "string"){
-if(!pattern36.test(key1)){
+if(!pattern37.test(key1)){
 const err12 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_]{0,127}$"+"\"",propertyName:key1};
 if(vErrors === null){
 vErrors = [err12];
@@ -11412,7 +11399,7 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(!pattern25.test(data2)){
+if(!pattern26.test(data2)){
 const err6 = {instancePath:instancePath+"/publicKey",schemaPath:"#/properties/publicKey/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"+"\""};
 if(vErrors === null){
 vErrors = [err6];

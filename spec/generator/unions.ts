@@ -22,7 +22,7 @@ function tagObject(table: SchemaTable, schema: JsonObject): JsonObject {
   if (!isList(branches) || schema["discriminator"] !== undefined) return mapped;
   const propertyName = tagOf(table, branches);
   if (propertyName === undefined) return mapped;
-  return { type: "object", ...mapped, discriminator: { propertyName }, required: [propertyName] };
+  return { type: "object", ...mapped, discriminator: { propertyName } };
 }
 
 function tagPart(table: SchemaTable, part: Json): Json {
