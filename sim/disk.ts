@@ -186,7 +186,8 @@ export class SimulatedDisk implements Disk {
     return this.#operation("link", path, () => {
       const id = this.#names.idOf("link", existing, "itself");
       if (id === undefined) throw new DiskError("ENOENT", "link", existing);
-      if (this.#names.node(id).kind === "folder") throw new DiskError("EPERM", "link", path);
+      const taken = this.#names.lookUp("link", path, "itself") !== undefined;
+      if (!taken && this.#names.node(id).kind === "folder") throw new DiskError("EPERM", "link", path);
       this.#addName("link", path, id);
     });
   }
@@ -240,10 +241,12 @@ export class SimulatedDisk implements Disk {
       });
     };
     const close = () =>
-      operation("fileClose", () => {
-        open = false;
-        this.#names.count(node, "handles", -1);
-      });
+      open
+        ? operation("fileClose", () => {
+            open = false;
+            this.#names.count(node, "handles", -1);
+          })
+        : Promise.resolve();
     return {
       read: (offset, length) => operation("fileRead", (fault) => copyOf(node.seen, offset, length, fault)),
       write: (offset, bytes) => operation("fileWrite", (fault) => this.#write(path, node, offset, bytes, fault)),
