@@ -6,6 +6,7 @@ import { extract } from "tar-stream";
 import type { Extract, Header } from "tar-stream";
 import { hasControlCharacter, linkStaysInside, parseArchivePath } from "./archive-path.ts";
 import type { PathProblem } from "./archive-path.ts";
+import { pour } from "./pour.ts";
 import type { TreeEntry, TreeListing } from "./tree.ts";
 
 /**
@@ -210,7 +211,7 @@ type Entry = Extract extends AsyncIterable<infer Source> ? Source : never;
 /** The entries of a plain tar; whatever the parser does not like is a malformed archive. */
 async function* entriesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Entry> {
   const parser = extract();
-  const feeding = feed(bytes, parser, (wake) => {
+  const feeding = pour(bytes, parser, (wake) => {
     parser.on("drain", wake);
     parser.on("close", wake);
   });
@@ -224,34 +225,6 @@ async function* entriesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Entr
   } finally {
     parser.destroy(null);
     await feeding;
-  }
-}
-
-interface Sink {
-  readonly destroyed: boolean;
-  write(chunk: Uint8Array): boolean;
-  end(last: null): unknown;
-  destroy(error: Error): unknown;
-}
-
-/**
- * Writes a source into a sink as fast as that takes it, and stops reading when the sink is destroyed. Never rejects: what
- * goes wrong on the way in comes out of the sink's other end. `listen` tells when the sink may take more, or is closed.
- */
-async function feed(source: AsyncIterable<Uint8Array>, sink: Sink, listen: (wake: () => void) => void): Promise<void> {
-  let wake = () => {};
-  listen(() => wake());
-  try {
-    for await (const chunk of source) {
-      if (sink.destroyed) return;
-      const taken = new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-      if (!sink.write(chunk)) await taken;
-    }
-    sink.end(null);
-  } catch (error) {
-    sink.destroy(error instanceof Error ? error : new Error("the source failed", { cause: error }));
   }
 }
 
@@ -281,7 +254,7 @@ async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
       yield chunk;
     }
   }
-  const feeding = feed(counted(), stream, (wake) => {
+  const feeding = pour(counted(), stream, (wake) => {
     stream.on("drain", wake);
     stream.on("close", wake);
   });
