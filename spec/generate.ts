@@ -1,10 +1,9 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { parse } from "yaml";
-import { generateContract, type Sources } from "./generator/contract.ts";
-import { findReasonTests } from "./generator/reason-tests.ts";
-import { ContractError, isObject, toJson, type JsonObject } from "./generator/json.ts";
+import { generateContract } from "./generator/contract.ts";
+import { ContractError } from "./generator/json.ts";
+import { readSources } from "./generator/sources.ts";
 
 /**
  * `npm run spec` writes what follows from the contract's sources into spec/generated; `npm run spec -- --check` writes
@@ -23,29 +22,6 @@ async function main(): Promise<number> {
   await writeFiles(root, files, stale);
   console.log(stale.length === 0 ? "what the contract generates is up to date" : `written: ${stale.join(", ")}`);
   return 0;
-}
-
-async function readSources(root: string): Promise<Sources> {
-  const folder = join(root, "spec");
-  const messages = (await readdir(join(folder, "messages"))).filter((name) => name.endsWith(".yaml")).toSorted();
-  const files = [...messages.map((name) => `messages/${name}`), "api.yaml"];
-  const documents = await Promise.all(files.map(async (file) => [file, await readYaml(join(folder, file))] as const));
-  return {
-    documents: new Map(documents),
-    errors: await readYaml(join(folder, "error-codes.yaml")),
-    reasons: await readYaml(join(folder, "reason-codes.yaml")),
-    mediaTypes: await readYaml(join(folder, "media-types.yaml")),
-    topics: await readFile(join(folder, "mqtt-topics.md"), "utf8"),
-    reasonTests: await findReasonTests(root),
-  };
-}
-
-async function readYaml(path: string): Promise<JsonObject> {
-  const text = await readFile(path, "utf8");
-  const parsed: unknown = parse(text, { uniqueKeys: true, strict: true });
-  const document = toJson(parsed, path);
-  if (!isObject(document)) throw new ContractError(`${path}: must be a mapping`);
-  return document;
 }
 
 /** Paths of files that are missing, differ, or lie in spec/generated without being generated any more. */

@@ -799,17 +799,6 @@ export type ReconcileReportBody = Envelope | readonly Envelope[];
 
 export type HealthReportBody = HealthReport | readonly HealthReport[];
 
-/** stored and duplicate are both final: the vehicle may forget the report. A refused one is never accepted later either; the code says why, and the vehicle does not send it again. */
-export interface ReportReceipt {
-  readonly index: number;
-  readonly result: "stored" | "duplicate" | "refused";
-  readonly error: ErrorCode | null;
-}
-
-export interface ReportReceipts {
-  readonly receipts: readonly ReportReceipt[];
-}
-
 export interface StoredReconcileReport {
   readonly receivedAt: Timestamp;
   readonly keyid: KeyId;
@@ -980,6 +969,18 @@ export interface Release {
 /** A body that carries nothing but a comment for the audit log. */
 export interface Commented {
   readonly comment?: Comment;
+}
+
+/** stored and duplicate are both final: the vehicle may forget the report. A refused one is never accepted later either; the code says why, and the vehicle does not send it again. */
+export interface ReportReceipt {
+  readonly index: number;
+  readonly result: "stored" | "duplicate" | "refused";
+  readonly error: ErrorCode | null;
+}
+
+/** What became of each report of one request, in its order. */
+export interface ReportReceipts {
+  readonly receipts: readonly ReportReceipt[];
 }
 
 export type RolloutStatus = "active" | "paused" | "rolling_back" | "rolled_back" | "completed";

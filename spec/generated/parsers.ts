@@ -19,6 +19,7 @@ export const parsePresence: (value: unknown) => Parsed<messages.Presence> = pars
 export const parseReasonCode: (value: unknown) => Parsed<messages.ReasonCode> = parserOf(validators.validateReasonCode, { fillsDefaults: false });
 export const parseReconcileReport: (value: unknown) => Parsed<messages.ReconcileReport> = parserOf(validators.validateReconcileReport, { fillsDefaults: false });
 export const parseReleaseSignature: (value: unknown) => Parsed<messages.ReleaseSignature> = parserOf(validators.validateReleaseSignature, { fillsDefaults: false });
+export const parseReportReceipts: (value: unknown) => Parsed<messages.ReportReceipts> = parserOf(validators.validateReportReceipts, { fillsDefaults: false });
 export const parseSignalLine: (value: unknown) => Parsed<messages.SignalLine> = parserOf(validators.validateSignalLine, { fillsDefaults: false });
 export const parseStackManifest: (value: unknown) => Parsed<messages.StackManifest> = parserOf(validators.validateStackManifest, { fillsDefaults: true });
 export const parseStandingConfirmation: (value: unknown) => Parsed<messages.StandingConfirmation> = parserOf(validators.validateStandingConfirmation, { fillsDefaults: false });

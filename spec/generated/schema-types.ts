@@ -111,8 +111,6 @@ export interface SchemaTypes {
   readonly WorkloadHealth: messages.WorkloadHealth;
   readonly ReconcileReportBody: messages.ReconcileReportBody;
   readonly HealthReportBody: messages.HealthReportBody;
-  readonly ReportReceipt: messages.ReportReceipt;
-  readonly ReportReceipts: messages.ReportReceipts;
   readonly StoredReconcileReport: messages.StoredReconcileReport;
   readonly StoredHealthReport: messages.StoredHealthReport;
   readonly AttachmentReceipt: messages.AttachmentReceipt;
@@ -137,6 +135,8 @@ export interface SchemaTypes {
   readonly Withdrawal: messages.Withdrawal;
   readonly Release: messages.Release;
   readonly Commented: messages.Commented;
+  readonly ReportReceipt: messages.ReportReceipt;
+  readonly ReportReceipts: messages.ReportReceipts;
   readonly RolloutStatus: messages.RolloutStatus;
   readonly RolloutStage: messages.RolloutStage;
   readonly RolloutOutcome: messages.RolloutOutcome;

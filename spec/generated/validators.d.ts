@@ -18,6 +18,7 @@ export declare const validatePresence: Validator<messages.Presence>;
 export declare const validateReasonCode: Validator<messages.ReasonCode>;
 export declare const validateReconcileReport: Validator<messages.ReconcileReport>;
 export declare const validateReleaseSignature: Validator<messages.ReleaseSignature>;
+export declare const validateReportReceipts: Validator<messages.ReportReceipts>;
 export declare const validateSignalLine: Validator<messages.SignalLine>;
 export declare const validateStackManifest: Validator<messages.StackManifest>;
 export declare const validateStandingConfirmation: Validator<messages.StandingConfirmation>;

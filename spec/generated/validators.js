@@ -8624,15 +8624,293 @@ validate270.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevi
 
 export const validateReleaseSignature = validate257;
 
-export const validateSignalLine = validate287;
-const schema91 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
-const schema92 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+export const validateReportReceipts = validate287;
+const schema91 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
+const schema92 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
+const schema93 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
 
 function validate289(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:HoldSignal" */;
+/*# sourceURL="muto:ErrorCode" */;
 let vErrors = null;
 let errors = 0;
 const evaluated0 = validate289.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data !== "string"){
+const err0 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(!(((((((((((((((((((((((((((((((((((((((data === "BODY_INVALID") || (data === "QUERY_INVALID")) || (data === "PATH_INVALID")) || (data === "HEADER_INVALID")) || (data === "SELECTOR_INVALID")) || (data === "UNAUTHENTICATED")) || (data === "FORBIDDEN")) || (data === "CLAIM_INVALID")) || (data === "VEHICLE_REVOKED")) || (data === "NOT_FOUND")) || (data === "METHOD_NOT_ALLOWED")) || (data === "CONFLICT_VEHICLE")) || (data === "CONFLICT_RELEASE")) || (data === "CONFLICT_IDEMPOTENCY_KEY")) || (data === "CONFLICT_ROLLOUT_MEMBER")) || (data === "CONFLICT_ROLLOUT_STATE")) || (data === "CONFLICT_ENROLMENT")) || (data === "CONFLICT_RESTORE")) || (data === "BODY_TOO_LARGE")) || (data === "MEDIA_TYPE_UNSUPPORTED")) || (data === "POLICY_WEAKENED_UNACKNOWLEDGED")) || (data === "APPLY_WINDOW_EMPTY")) || (data === "TARGET_EMPTY")) || (data === "VEHICLE_UNKNOWN")) || (data === "RELEASE_UNKNOWN")) || (data === "RELEASE_INCOMPATIBLE")) || (data === "RELEASE_WITHDRAWN")) || (data === "RELEASE_NOT_VERIFIED")) || (data === "MANIFEST_NOT_FOUND")) || (data === "MANIFEST_INVALID")) || (data === "MANIFEST_MISMATCH")) || (data === "SIGNATURE_INVALID")) || (data === "DIGEST_MISMATCH")) || (data === "ATTACHMENT_UNEXPECTED")) || (data === "RESUME_REFUSED")) || (data === "RATE_LIMITED")) || (data === "INTERNAL")) || (data === "REGISTRY_UNAVAILABLE")) || (data === "UNAVAILABLE"))){
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema93.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate289.errors = vErrors;
+return errors === 0;
+}
+validate289.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+
+function validate288(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ReportReceipt" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate288.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.index === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "index"},message:"must have required property '"+"index"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.result === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "result"},message:"must have required property '"+"result"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.error === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "error"},message:"must have required property '"+"error"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.index !== undefined){
+let data0 = data.index;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err3 = {instancePath:instancePath+"/index",schemaPath:"#/properties/index/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 99 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/index",schemaPath:"#/properties/index/maximum",keyword:"maximum",params:{comparison: "<=", limit: 99},message:"must be <= 99"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+if(data0 < 0 || isNaN(data0)){
+const err5 = {instancePath:instancePath+"/index",schemaPath:"#/properties/index/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+}
+if(data.result !== undefined){
+let data1 = data.result;
+if(!(((data1 === "stored") || (data1 === "duplicate")) || (data1 === "refused"))){
+const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema92.properties.result.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.error !== undefined){
+let data2 = data.error;
+const _errs5 = errors;
+let valid1 = false;
+let passing0 = null;
+const _errs6 = errors;
+if(!(validate289(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+errors = vErrors.length;
+}
+var _valid0 = _errs6 === errors;
+if(_valid0){
+valid1 = true;
+passing0 = 0;
+}
+const _errs7 = errors;
+if(data2 !== null){
+const err7 = {instancePath:instancePath+"/error",schemaPath:"#/properties/error/oneOf/1/type",keyword:"type",params:{type: "null"},message:"must be null"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+var _valid0 = _errs7 === errors;
+if(_valid0 && valid1){
+valid1 = false;
+passing0 = [passing0, 1];
+}
+else {
+if(_valid0){
+valid1 = true;
+passing0 = 1;
+}
+}
+if(!valid1){
+const err8 = {instancePath:instancePath+"/error",schemaPath:"#/properties/error/oneOf",keyword:"oneOf",params:{passingSchemas: passing0},message:"must match exactly one schema in oneOf"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+else {
+errors = _errs5;
+if(vErrors !== null){
+if(_errs5){
+vErrors.length = _errs5;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+}
+else {
+const err9 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+validate288.errors = vErrors;
+return errors === 0;
+}
+validate288.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
+
+
+function validate287(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ReportReceipts" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate287.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.receipts === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "receipts"},message:"must have required property '"+"receipts"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.receipts !== undefined){
+let data0 = data.receipts;
+if(Array.isArray(data0)){
+if(data0.length > 100){
+const err1 = {instancePath:instancePath+"/receipts",schemaPath:"#/properties/receipts/maxItems",keyword:"maxItems",params:{limit: 100},message:"must NOT have more than 100 items"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+const len0 = data0.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate288(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err2 = {instancePath:instancePath+"/receipts",schemaPath:"#/properties/receipts/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+}
+else {
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+validate287.errors = vErrors;
+return errors === 0;
+}
+validate287.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
+
+export const validateSignalLine = validate292;
+const schema94 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
+const schema95 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+
+function validate294(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:HoldSignal" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate294.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8671,7 +8949,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema92.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema95.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8692,17 +8970,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate289.errors = vErrors;
+validate294.errors = vErrors;
 return errors === 0;
 }
-validate289.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
+validate294.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate287(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate292(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalLine" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate287.evaluated;
+const evaluated0 = validate292.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8741,7 +9019,7 @@ errors = vErrors.length;
 if(data.speedMps !== undefined){
 let data2 = data.speedMps;
 if((!((typeof data2 == "number") && (isFinite(data2)))) && (data2 !== null)){
-const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema91.properties.speedMps.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema94.properties.speedMps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8776,7 +9054,7 @@ errors++;
 if(data.yawRateRadps !== undefined){
 let data3 = data.yawRateRadps;
 if((!((typeof data3 == "number") && (isFinite(data3)))) && (data3 !== null)){
-const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema91.properties.yawRateRadps.type},message:"must be number,null"};
+const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema94.properties.yawRateRadps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8811,7 +9089,7 @@ errors++;
 if(data.parked !== undefined){
 let data4 = data.parked;
 if((typeof data4 !== "boolean") && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema91.properties.parked.type},message:"must be boolean,null"};
+const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema94.properties.parked.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8828,7 +9106,7 @@ let valid1 = false;
 let passing0 = null;
 const _errs11 = errors;
 if(!(((((data5 === "manual") || (data5 === "stopped")) || (data5 === "autonomous")) || (data5 === "transition")) || (data5 === "minimal-risk-manoeuvre"))){
-const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema91.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema94.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -8889,7 +9167,7 @@ vErrors = null;
 if(data.batteryPct !== undefined){
 let data6 = data.batteryPct;
 if((!((typeof data6 == "number") && (isFinite(data6)))) && (data6 !== null)){
-const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema91.properties.batteryPct.type},message:"must be number,null"};
+const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema94.properties.batteryPct.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -8924,7 +9202,7 @@ errors++;
 if(data.charging !== undefined){
 let data7 = data.charging;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema91.properties.charging.type},message:"must be boolean,null"};
+const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema94.properties.charging.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -8937,7 +9215,7 @@ errors++;
 if(data.metered !== undefined){
 let data8 = data.metered;
 if((typeof data8 !== "boolean") && (data8 !== null)){
-const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema91.properties.metered.type},message:"must be boolean,null"};
+const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema94.properties.metered.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -8969,8 +9247,8 @@ valid2 = true;
 passing1 = 0;
 }
 const _errs24 = errors;
-if(!(validate289(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+if(!(validate294(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs24 === errors;
@@ -9080,20 +9358,20 @@ vErrors.push(err21);
 }
 errors++;
 }
-validate287.errors = vErrors;
+validate292.errors = vErrors;
 return errors === 0;
 }
-validate287.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
+validate292.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateStackManifest = validate293;
-const schema93 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
-const schema94 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
+export const validateStackManifest = validate298;
+const schema96 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
+const schema97 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
 
-function validate296(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate301(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Compatibility" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate296.evaluated;
+const evaluated0 = validate301.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9238,18 +9516,18 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate296.errors = vErrors;
+validate301.errors = vErrors;
 return errors === 0;
 }
-validate296.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
+validate301.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema95 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
+const schema98 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
 
-function validate301(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate306(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ResourceProfile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate301.evaluated;
+const evaluated0 = validate306.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9325,18 +9603,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate301.errors = vErrors;
+validate306.errors = vErrors;
 return errors === 0;
 }
-validate301.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate306.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema96 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
+const schema99 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
 
-function validate303(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate308(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RosEnvironment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate303.evaluated;
+const evaluated0 = validate308.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9414,20 +9692,20 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate303.errors = vErrors;
+validate308.errors = vErrors;
 return errors === 0;
 }
-validate303.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate308.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema97 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema98 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"}};
-const schema99 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
+const schema100 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
+const schema101 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"}};
+const schema102 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
-function validate309(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate314(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProcessProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate309.evaluated;
+const evaluated0 = validate314.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9525,19 +9803,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate309.errors = vErrors;
+validate314.errors = vErrors;
 return errors === 0;
 }
-validate309.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate314.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema100 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
+const schema103 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
 const pattern36 = new RegExp("^/[!-~]*$", "u");
 
-function validate312(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate317(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate312.evaluated;
+const evaluated0 = validate317.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9761,18 +10039,18 @@ vErrors.push(err17);
 }
 errors++;
 }
-validate312.errors = vErrors;
+validate317.errors = vErrors;
 return errors === 0;
 }
-validate312.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate317.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema101 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
+const schema104 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
 
-function validate315(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate320(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TcpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate315.evaluated;
+const evaluated0 = validate320.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9915,18 +10193,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate315.errors = vErrors;
+validate320.errors = vErrors;
 return errors === 0;
 }
-validate315.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate320.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema102 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
+const schema105 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
 
-function validate318(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LogProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate318.evaluated;
+const evaluated0 = validate323.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10082,17 +10360,17 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate318.errors = vErrors;
+validate323.errors = vErrors;
 return errors === 0;
 }
-validate318.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate323.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate308(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate313(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Probe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate308.evaluated;
+const evaluated0 = validate313.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10103,15 +10381,15 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
-if(!(validate309(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
+if(!(validate314(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "http"){
-if(!(validate312(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
+if(!(validate317(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10119,8 +10397,8 @@ props0 = true;
 }
 }
 else if(tag0 === "tcp"){
-if(!(validate315(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
+if(!(validate320(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10128,8 +10406,8 @@ props0 = true;
 }
 }
 else if(tag0 === "log"){
-if(!(validate318(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+if(!(validate323(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10168,18 +10446,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate308.errors = vErrors;
+validate313.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate308.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate313.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate307(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate312(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthModel" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate307.evaluated;
+const evaluated0 = validate312.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10405,8 +10683,8 @@ errors++;
 }
 const len0 = data5.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate308(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
+if(!(validate313(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
 errors = vErrors.length;
 }
 }
@@ -10432,19 +10710,19 @@ vErrors.push(err19);
 }
 errors++;
 }
-validate307.errors = vErrors;
+validate312.errors = vErrors;
 return errors === 0;
 }
-validate307.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate312.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema103 = {"$id":"muto:Workload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}},"env":{"default":{},"type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}},"dependsOn":{"default":[],"type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}},"stop":{"$ref":"muto:StopRule","default":{}},"oneshot":{"type":"boolean","default":false}}};
-const schema104 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+const schema106 = {"$id":"muto:Workload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}},"env":{"default":{},"type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}},"dependsOn":{"default":[],"type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}},"stop":{"$ref":"muto:StopRule","default":{}},"oneshot":{"type":"boolean","default":false}}};
+const schema107 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
 
-function validate330(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate335(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependency" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate330.evaluated;
+const evaluated0 = validate335.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10493,7 +10771,7 @@ errors = vErrors.length;
 if(data.condition !== undefined){
 let data1 = data.condition;
 if(!((data1 === "started") || (data1 === "ready"))){
-const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema104.properties.condition.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema107.properties.condition.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -10514,18 +10792,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate330.errors = vErrors;
+validate335.errors = vErrors;
 return errors === 0;
 }
-validate330.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate335.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema105 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
+const schema108 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
 
-function validate333(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate338(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StopRule" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate333.evaluated;
+const evaluated0 = validate338.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10553,7 +10831,7 @@ errors++;
 }
 let data0 = data.signal;
 if(!((data0 === "SIGINT") || (data0 === "SIGTERM"))){
-const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema105.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema108.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10606,18 +10884,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate333.errors = vErrors;
+validate338.errors = vErrors;
 return errors === 0;
 }
-validate333.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate338.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const pattern37 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
-function validate327(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate332(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Workload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate327.evaluated;
+const evaluated0 = validate332.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10862,8 +11140,8 @@ errors++;
 }
 const len1 = data7.length;
 for(let i1=0; i1<len1; i1++){
-if(!(validate330(data7[i1], {instancePath:instancePath+"/dependsOn/" + i1,parentData:data7,parentDataProperty:i1,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
+if(!(validate335(data7[i1], {instancePath:instancePath+"/dependsOn/" + i1,parentData:data7,parentDataProperty:i1,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
 errors = vErrors.length;
 }
 }
@@ -10878,8 +11156,8 @@ vErrors.push(err18);
 }
 errors++;
 }
-if(!(validate333(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
+if(!(validate338(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -10903,17 +11181,17 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate327.errors = vErrors;
+validate332.errors = vErrors;
 return errors === 0;
 }
-validate327.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate332.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate293(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackManifest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate293.evaluated;
+const evaluated0 = validate298.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10998,7 +11276,7 @@ vErrors.push(err6);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema93.properties, key0))){
+if(!(func1.call(schema96.properties, key0))){
 const err7 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err7];
@@ -11067,24 +11345,24 @@ errors++;
 }
 }
 if(data.compatibility !== undefined){
-if(!(validate296(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
-errors = vErrors.length;
-}
-}
-if(data.resourceProfile !== undefined){
-if(!(validate301(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+if(!(validate301(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate303(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
+if(data.resourceProfile !== undefined){
+if(!(validate306(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
+errors = vErrors.length;
+}
+}
+if(!(validate308(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
 errors = vErrors.length;
 }
 if(data.healthModel !== undefined){
-if(!(validate307(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate307.errors : vErrors.concat(validate307.errors);
+if(!(validate312(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
 errors = vErrors.length;
 }
 }
@@ -11113,8 +11391,8 @@ errors++;
 }
 const len0 = data8.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate327(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
+if(!(validate332(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
 errors = vErrors.length;
 }
 }
@@ -11141,19 +11419,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate293.errors = vErrors;
+validate298.errors = vErrors;
 return errors === 0;
 }
-validate293.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate298.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateStandingConfirmation = validate336;
-const schema106 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
+export const validateStandingConfirmation = validate341;
+const schema109 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate336(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate341(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StandingConfirmation" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate336.evaluated;
+const evaluated0 = validate341.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11302,22 +11580,22 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate336.errors = vErrors;
+validate341.errors = vErrors;
 return errors === 0;
 }
-validate336.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate341.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustFile = validate343;
-const schema107 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
-const schema108 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
-const schema109 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
-const schema110 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
+export const validateTrustFile = validate348;
+const schema110 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
+const schema111 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+const schema112 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
+const schema113 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
 
-function validate347(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate352(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustKey" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate347.evaluated;
+const evaluated0 = validate352.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11376,7 +11654,7 @@ errors = vErrors.length;
 if(data.algorithm !== undefined){
 let data1 = data.algorithm;
 if(!((data1 === "ed25519") || (data1 === "ecdsa-p256"))){
-const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema110.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema113.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -11432,17 +11710,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate347.errors = vErrors;
+validate352.errors = vErrors;
 return errors === 0;
 }
-validate347.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate352.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate346(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate351(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRole" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate346.evaluated;
+const evaluated0 = validate351.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11542,8 +11820,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate347(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
+if(!(validate352(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
 errors = vErrors.length;
 }
 }
@@ -11570,17 +11848,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate346.errors = vErrors;
+validate351.errors = vErrors;
 return errors === 0;
 }
-validate346.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate351.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate345(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate350(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate345.evaluated;
+const evaluated0 = validate350.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11621,14 +11899,14 @@ errors++;
 }
 }
 if(data.release !== undefined){
-if(!(validate346(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+if(!(validate351(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate346(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+if(!(validate351(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
 errors = vErrors.length;
 }
 }
@@ -11643,17 +11921,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate345.errors = vErrors;
+validate350.errors = vErrors;
 return errors === 0;
 }
-validate345.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate350.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate343(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate348(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate343.evaluated;
+const evaluated0 = validate348.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11722,8 +12000,8 @@ errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate345(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate345.errors : vErrors.concat(validate345.errors);
+if(!(validate350(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
 errors = vErrors.length;
 }
 }
@@ -11738,20 +12016,20 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate343.errors = vErrors;
+validate348.errors = vErrors;
 return errors === 0;
 }
-validate343.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate348.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustRoot = validate353;
-const schema111 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
-const schema112 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+export const validateTrustRoot = validate358;
+const schema114 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
+const schema115 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
 
-function validate358(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate363(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RootRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate358.evaluated;
+const evaluated0 = validate363.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11790,20 +12068,20 @@ vErrors.push(err2);
 errors++;
 }
 if(data.root !== undefined){
-if(!(validate346(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+if(!(validate351(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
 errors = vErrors.length;
 }
 }
 if(data.release !== undefined){
-if(!(validate346(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+if(!(validate351(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate346(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+if(!(validate351(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
 errors = vErrors.length;
 }
 }
@@ -11818,17 +12096,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate358.errors = vErrors;
+validate363.errors = vErrors;
 return errors === 0;
 }
-validate358.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate363.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate353(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate358(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate353.evaluated;
+const evaluated0 = validate358.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11933,8 +12211,8 @@ errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate358(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
+if(!(validate363(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
 errors = vErrors.length;
 }
 }
@@ -11949,8 +12227,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate353.errors = vErrors;
+validate358.errors = vErrors;
 return errors === 0;
 }
-validate353.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
+validate358.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
 
