@@ -3,7 +3,7 @@ import { DiskError } from "@muto/kit/disk";
 import type { Disk } from "@muto/kit/disk";
 import { ContentError, createDigester, digestHex } from "@muto/oci/digest";
 import type { ContentId } from "@muto/oci/digest";
-import { openDownload } from "./download.ts";
+import { openDownload, SYNC_EVERY_BYTES } from "./download.ts";
 import type { Download, StoreResult } from "./download.ts";
 
 /**
@@ -39,7 +39,11 @@ const READ_BYTES = 1024 * 1024;
 const STORED_NAME = /^([0-9a-f]{64})(\.part)?$/;
 
 /** Opens the store; what it finds is made durable before it counts, as a killed process may not have done it. */
-export async function openContentStore(disk: Disk, folder: string): Promise<ContentStore> {
+export async function openContentStore(
+  disk: Disk,
+  folder: string,
+  { syncEveryBytes = SYNC_EVERY_BYTES }: { readonly syncEveryBytes?: number } = {},
+): Promise<ContentStore> {
   await disk.makeFolder(folder);
   await disk.syncFolder(folder);
   const fetchedHere = new Map<string, number>();
@@ -49,7 +53,7 @@ export async function openContentStore(disk: Disk, folder: string): Promise<Cont
   const store: ContentStore = {
     has: async (digest) => (await store.sizeBytes(digest)) !== undefined,
     sizeBytes: async (digest) => (await disk.stat(pathOf(digest)))?.sizeBytes,
-    begin: (content) => openDownload({ disk, folder, content, fetchedHere, busy }),
+    begin: (content) => openDownload({ disk, folder, content, fetchedHere, busy, syncEveryBytes }),
     ingest: async (content, source) => {
       await disk.remove(`${pathOf(content.digest)}.part`);
       await using download = await store.begin(content);

@@ -35,6 +35,7 @@ interface Place {
   /** By digest, how much of a partial blob this process itself wrote or hashed. */
   readonly fetchedHere: Map<string, number>;
   readonly busy: Set<string>;
+  readonly syncEveryBytes: number;
 }
 
 export async function openDownload(place: Place): Promise<Download> {
@@ -59,9 +60,9 @@ interface Kept {
   readonly resume: Digester;
 }
 
-async function keepWhatIsGood({ content, fetchedHere }: Place, file: DiskFile): Promise<Kept> {
+async function keepWhatIsGood({ content, fetchedHere, syncEveryBytes }: Place, file: DiskFile): Promise<Kept> {
   const lengthBytes = await file.sizeBytes();
-  const syncedBytes = Math.floor(Math.max(0, lengthBytes - 1) / SYNC_EVERY_BYTES) * SYNC_EVERY_BYTES;
+  const syncedBytes = Math.floor(Math.max(0, lengthBytes - 1) / syncEveryBytes) * syncEveryBytes;
   const goodBytes = Math.min(lengthBytes, fetchedHere.get(content.digest) ?? syncedBytes);
   const keptBytes = goodBytes > content.sizeBytes ? 0 : goodBytes;
   await file.truncate(keptBytes);
@@ -100,9 +101,10 @@ class FileDownload implements Download {
       await this.#discard();
       throw new ContentError("too-large");
     }
+    const { syncEveryBytes } = this.#place;
     for (let taken = 0; taken < chunk.byteLength;) {
       const at = this.#own.sizeBytes();
-      const untilSync = SYNC_EVERY_BYTES - (at % SYNC_EVERY_BYTES);
+      const untilSync = syncEveryBytes - (at % syncEveryBytes);
       const piece = chunk.subarray(taken, taken + untilSync);
       await this.#file.write(at, piece);
       this.#own.update(piece);
