@@ -1,0 +1,100 @@
+import { join } from "node:path";
+import { DiskError, type Disk } from "@muto/kit/disk";
+import { writeDurably } from "@muto/kit/durable-file";
+import { ContentError, digestHex } from "@muto/oci/digest";
+import { encodeListing, parseListing, verifyTree } from "@muto/oci/tree";
+import { unpack, type UnpackLimits } from "@muto/oci/unpack";
+import type { BlobReader, PrepareResult, SetOnDisk } from "../ports.ts";
+
+/**
+ * The archives of a set, unpacked: `FOLDER/HEX/` and, durable after it, `FOLDER/HEX.tree.json`, the list of everything in
+ * it. Without its list a tree counts as not prepared; what a crash leaves half done has none.
+ */
+export interface Archives {
+  prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult>;
+  verify(set: SetOnDisk): Promise<boolean>;
+}
+
+export function archiveFolder(set: SetOnDisk, digest: string): string {
+  return join(set.folder, digestHex(digest));
+}
+
+export function unpackedArchives(disk: Disk, limits: Partial<UnpackLimits> = {}): Archives {
+  return {
+    prepare: async (set, blobs, signal) => {
+      try {
+        await disk.makeFolder(set.folder);
+        for (const digest of archivesOf(set)) {
+          signal.throwIfAborted();
+          if (await isWhole(disk, set, digest)) continue;
+          const refusal = await unpackOne(disk, set, digest, untilAborted(blobs(digest), signal), limits);
+          if (refusal !== undefined) return { ok: false, problem: "malformed-archive", code: refusal };
+        }
+        return { ok: true };
+      } catch (error) {
+        return asResult(error);
+      }
+    },
+    verify: async (set) => {
+      try {
+        for (const digest of archivesOf(set)) if (!(await isWhole(disk, set, digest))) return false;
+        return true;
+      } catch (error) {
+        // Bytes that cannot be read are not proved to be the right ones.
+        if (error instanceof DiskError) return false;
+        throw error;
+      }
+    },
+  };
+}
+
+/** The tree takes its final name before its list is written, so that a list always speaks of a tree that is there. */
+async function unpackOne(
+  disk: Disk,
+  set: SetOnDisk,
+  digest: string,
+  blob: AsyncIterable<Uint8Array>,
+  limits: Partial<UnpackLimits>,
+): Promise<string | undefined> {
+  const folder = archiveFolder(set, digest);
+  const partial = `${folder}.partial`;
+  await disk.remove(listingPath(folder));
+  await disk.remove(partial);
+  const unpacked = await unpack(disk, blob, { folder: partial, limits });
+  if (!unpacked.ok) return unpacked.problem;
+  await disk.remove(folder);
+  await disk.rename(partial, folder);
+  await disk.syncFolder(set.folder);
+  await writeDurably(disk, listingPath(folder), encodeListing(unpacked.listing));
+  return undefined;
+}
+
+async function isWhole(disk: Disk, set: SetOnDisk, digest: string): Promise<boolean> {
+  const folder = archiveFolder(set, digest);
+  const bytes = await disk.read(listingPath(folder));
+  const listing = bytes && parseListing(bytes);
+  if (listing === undefined || (await disk.stat(folder))?.kind !== "folder") return false;
+  return (await verifyTree(disk, folder, listing)).ok;
+}
+
+function listingPath(folder: string): string {
+  return `${folder}.tree.json`;
+}
+
+function archivesOf(set: SetOnDisk): readonly string[] {
+  return [...new Set(set.manifest.workloads.map(({ archive }) => archive))];
+}
+
+async function* untilAborted(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    signal.throwIfAborted();
+    yield chunk;
+  }
+}
+
+function asResult(error: unknown): PrepareResult {
+  if (error instanceof ContentError) return { ok: false, problem: "storage", code: "BLOB_DAMAGED" };
+  if (!(error instanceof DiskError)) throw error;
+  const noSpace = error.code === "ENOSPC" || error.code === "EDQUOT";
+  return { ok: false, problem: noSpace ? "no-space" : "storage", code: error.code };
+}

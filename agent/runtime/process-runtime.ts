@@ -1,0 +1,215 @@
+import { readFile } from "node:fs/promises";
+import type { Clock } from "@muto/kit/clock";
+import { DiskError, type Disk } from "@muto/kit/disk";
+import type { Logger } from "@muto/kit/logger";
+import type { StackManifest, Workload } from "@muto/spec";
+import type { BlobReader, Instance, PrepareResult, Runtime, SetOnDisk, StartResult, StopResult } from "../ports.ts";
+import { archiveFolder, unpackedArchives, type Archives } from "./archives.ts";
+import { InstanceWatch } from "./instance-watch.ts";
+import { procTable } from "./process-table.ts";
+import { MENDED_STOP, runFolder, type RunFolder, type RunOrder } from "./run-folder.ts";
+import { supervisorSpawner, type SupervisorSpawner } from "./supervisor-process.ts";
+import { programPath, workloadConfigHash, workloadEnvironment, type HostEnvironment } from "./workload-config.ts";
+
+export interface ProcessRuntimeOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Absolute; one folder below it for each instance. Belongs to this agent alone (see agent-lock.ts). */
+  readonly runs: string;
+  readonly bootId: string;
+  /** Program that runs the supervisors: the agent's own Node.js. */
+  readonly nodePath: string;
+  readonly host: HostEnvironment;
+  /** `auto`: namespaces where kernel and rights allow; `degraded`: never. */
+  readonly isolation?: "auto" | "degraded";
+  readonly startLimitMs?: number;
+  readonly terminateLimitMs?: number;
+  readonly killLimitMs?: number;
+  readonly outputSegmentBytesMax?: number;
+}
+
+/** What log probes ask: was this text ever in the instance's output? Null when that cannot be known. */
+export interface OutputSearch {
+  saw(instanceId: string, text: string): Promise<boolean | null>;
+}
+
+export const PROCESS_LIMITS = {
+  startLimitMs: 10_000,
+  /** Between SIGTERM to everything and SIGKILL. */
+  terminateLimitMs: 5_000,
+  /** After SIGKILL: what still lives then is stuck in the kernel. */
+  killLimitMs: 10_000,
+  /** One of the two parts of an instance's kept output. */
+  outputSegmentBytesMax: 512 * 1024,
+} as const;
+
+/** Between two looks at an instance that is being stopped, should its supervisor's news not arrive. */
+const STOP_LOOK_MS = 1_000;
+const STOP_LOOK_SOON_MS = 100;
+
+const INSTANCE_ID = /^[0-9A-Za-z_-]{1,64}$/;
+const SUPERVISOR = new URL("./supervisor.mjs", import.meta.url);
+
+/**
+ * Native workloads, each under a supervisor of its own that outlives the agent (H2). Disposing of the runtime closes
+ * connections and signals nobody.
+ */
+export class ProcessRuntime implements Runtime, OutputSearch {
+  readonly #options: ProcessRuntimeOptions;
+  readonly #archives: Archives;
+  readonly #spawner: SupervisorSpawner;
+  readonly #watch: InstanceWatch;
+
+  constructor(options: ProcessRuntimeOptions) {
+    this.#options = options;
+    this.#archives = unpackedArchives(options.disk);
+    this.#spawner = supervisorSpawner(options.nodePath, options.clock);
+    const supervisor = () => readFile(SUPERVISOR);
+    this.#watch = new InstanceWatch({ ...options, processes: procTable(), spawner: this.#spawner, supervisor });
+  }
+
+  async prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult> {
+    return await this.#archives.prepare(set, blobs, signal);
+  }
+
+  async verify(set: SetOnDisk): Promise<boolean> {
+    return await this.#archives.verify(set);
+  }
+
+  async start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult> {
+    const order = runOrder(this.#options, set, workload, instanceId);
+    if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
+    const folder = this.#folder(instanceId);
+    try {
+      await folder.create(order, await readFile(SUPERVISOR));
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      return { ok: false, problem: "start-refused", code: error.code };
+    }
+    const limitMs = this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs;
+    const spawned = await this.#spawner.spawn(folder.path, "start", limitMs);
+    switch (spawned.kind) {
+      case "running":
+        // The connection that is made by looking brings the news of this instance from now on.
+        await this.#watch.look(folder);
+        return { ok: true };
+      case "refused":
+        await folder.remove();
+        return { ok: false, problem: "start-refused", code: spawned.code };
+      case "died":
+        await this.#stop(folder);
+        return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
+      case "timeout":
+        await this.#stop(folder);
+        return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
+    }
+  }
+
+  async stop(instanceId: string): Promise<StopResult> {
+    return await this.#stop(this.#folder(instanceId));
+  }
+
+  async inspect(): Promise<readonly Instance[]> {
+    const names = (await this.#options.disk.list(this.#options.runs))
+      .filter(({ kind, name }) => kind === "folder" && INSTANCE_ID.test(name))
+      .map(({ name }) => name);
+    const found = await Promise.all(names.map((name) => this.#watch.look(this.#folder(name))));
+    return found.flatMap((one) => (one === undefined ? [] : [one.instance]));
+  }
+
+  watch(onChange: () => void): AsyncDisposable {
+    // News come over connections, and a look is what makes them.
+    this.inspect().catch((error: unknown) => this.#options.logger.warn("instances cannot be watched yet", { error }));
+    return this.#watch.subscribe(onChange);
+  }
+
+  async collect(instanceId: string, bytesMax: number): Promise<Uint8Array> {
+    return await this.#folder(instanceId).output(bytesMax);
+  }
+
+  async forget(instanceId: string): Promise<void> {
+    const folder = this.#folder(instanceId);
+    const found = await this.#watch.look(folder);
+    if (found?.instance.state.kind === "running") throw new Error("an instance that runs cannot be forgotten");
+    await this.#watch.release(folder);
+    await folder.remove();
+  }
+
+  async saw(instanceId: string, text: string): Promise<boolean | null> {
+    const folder = this.#folder(instanceId);
+    const found = await this.#watch.look(folder);
+    if (found?.instance.state.kind === "ended") return (await folder.seenTexts()).has(text);
+    const answer = await found?.link?.ask({ op: "seen", text });
+    return answer?.kind === "answered" ? answer.seen : null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch[Symbol.asyncDispose]();
+  }
+
+  async #stop(folder: RunFolder): Promise<StopResult> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.monotonicMs() + (await this.#stopLimitMs(folder));
+    for (;;) {
+      const changed = this.#watch.nextChange(folder);
+      const found = await this.#watch.look(folder);
+      if (found === undefined || found.instance.state.kind === "ended") return { ok: true };
+      const leftMs = deadlineMs - clock.monotonicMs();
+      if (leftMs <= 0) return { ok: false, problem: "stop-timeout" };
+      const answer = await found.link?.ask({ op: "stop" });
+      if (answer?.kind === "silent") await this.#watch.dismiss(folder);
+      await changed(Math.min(leftMs, answer?.kind === "answered" ? STOP_LOOK_MS : STOP_LOOK_SOON_MS));
+    }
+  }
+
+  async #stopLimitMs(folder: RunFolder): Promise<number> {
+    const { limitMs, terminateLimitMs } = (await folder.spec())?.stop ?? MENDED_STOP;
+    return limitMs + terminateLimitMs + (this.#options.killLimitMs ?? PROCESS_LIMITS.killLimitMs);
+  }
+
+  #folder(instanceId: string): RunFolder {
+    if (!INSTANCE_ID.test(instanceId)) throw new Error("that is no instance id");
+    return runFolder(this.#options.disk, this.#options.runs, instanceId);
+  }
+}
+
+function runOrder(
+  options: ProcessRuntimeOptions,
+  set: SetOnDisk,
+  workload: Workload,
+  instanceId: string,
+): RunOrder | undefined {
+  const cwd = archiveFolder(set, workload.archive);
+  const [name = "", ...args] = workload.argv;
+  const program = programPath(cwd, name);
+  if (program === undefined) return undefined;
+  return {
+    instanceId,
+    set: set.manifestDigest,
+    workload: workload.name,
+    configHash: workloadConfigHash(set.manifest, workload),
+    bootId: options.bootId,
+    startedAtMs: options.clock.wallMs(),
+    program,
+    args,
+    cwd,
+    env: workloadEnvironment(set.manifest, workload, options.host, { instanceId, set: set.manifestDigest }),
+    isolation: options.isolation ?? "auto",
+    stop: {
+      signal: workload.stop.signal,
+      limitMs: workload.stop.limitSec * 1000,
+      terminateLimitMs: options.terminateLimitMs ?? PROCESS_LIMITS.terminateLimitMs,
+    },
+    output: {
+      segmentBytesMax: options.outputSegmentBytesMax ?? PROCESS_LIMITS.outputSegmentBytesMax,
+      texts: logTexts(set.manifest, workload),
+    },
+  };
+}
+
+function logTexts({ healthModel }: StackManifest, workload: Workload): readonly string[] {
+  return healthModel.probes.flatMap((probe) =>
+    probe.kind === "log" && probe.workload === workload.name ? [probe.text] : [],
+  );
+}

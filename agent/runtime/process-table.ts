@@ -1,0 +1,55 @@
+import { readFile, readdir } from "node:fs/promises";
+import type { ProcessId } from "./run-records.ts";
+
+/** The processes of the computer, as /proc shows them. */
+export interface ProcessTable {
+  /** Whether this very process, not another one with its number, is there and has not ended. */
+  isAlive(process: ProcessId): Promise<boolean>;
+  /** Processes that carry the instance's mark in their environment. */
+  bearersOf(instanceId: string): Promise<readonly number[]>;
+  /** SIGKILL to this very process, if it is still there. */
+  kill(process: ProcessId): Promise<void>;
+}
+
+/** The variable that every process of an instance inherits. */
+export const INSTANCE_MARK = "MUTO_INSTANCE";
+
+export function procTable(): ProcessTable {
+  return {
+    isAlive: async ({ pid, startTicks }) => (await startTicksOf(pid)) === startTicks,
+    bearersOf: async (instanceId) => {
+      const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+      const mark = Buffer.from(`${INSTANCE_MARK}=${instanceId}\0`);
+      const bears = await Promise.all(
+        names.map(async (name) => (await contentOf(`/proc/${name}/environ`)).includes(mark)),
+      );
+      return names.filter((_, index) => bears[index] === true).map(Number);
+    },
+    kill: async ({ pid, startTicks }) => {
+      if ((await startTicksOf(pid)) !== startTicks) return;
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It was faster.
+      }
+    },
+  };
+}
+
+/** Field 22 of /proc/PID/stat; undefined for a process that is gone or a zombie. */
+async function startTicksOf(pid: number): Promise<number | undefined> {
+  const text = (await contentOf(`/proc/${pid}/stat`)).toString("latin1");
+  // The second field, the program's name, may itself contain spaces and brackets.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  if (fields.length < 20 || fields[0] === "Z" || fields[0] === "X") return undefined;
+  return Number(fields[19]);
+}
+
+/** A process may end, or belong to somebody else, between any two looks: then there is nothing to read. */
+async function contentOf(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch {
+    return Buffer.alloc(0);
+  }
+}

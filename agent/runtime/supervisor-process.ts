@@ -1,0 +1,74 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "@muto/kit/clock";
+import { within } from "./within.ts";
+
+/** Starts supervisors; the only place where the agent starts a process. */
+export interface SupervisorSpawner {
+  /** `start` runs the workload of a folder's spec.json, `adopt` takes over from a supervisor that died. */
+  spawn(folder: string, mode: "start" | "adopt", limitMs: number): Promise<SupervisorSpawned>;
+}
+
+export type SupervisorSpawned =
+  | { readonly kind: "running" }
+  /** `code` is the operating system's, or OWNED when somebody else has the folder. */
+  | { readonly kind: "refused"; readonly code: string }
+  /** It ended without a word. */
+  | { readonly kind: "died" }
+  /** Nothing was heard within the limit; the supervisor was killed, what it may have started was not. */
+  | { readonly kind: "timeout" };
+
+export const SUPERVISOR_FILE = "supervisor.mjs";
+
+const WORD_BYTES_MAX = 200;
+
+/** `nodePath` runs the supervisors. They see nothing of the agent's environment, and stay when it goes (H2). */
+export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpawner {
+  return {
+    spawn: async (folder, mode, limitMs) => {
+      const complaints = openSync(join(folder, "supervisor.log"), "a", 0o600);
+      let child: ChildProcess;
+      try {
+        child = spawn(nodePath, [SUPERVISOR_FILE, mode], {
+          cwd: folder,
+          detached: true,
+          stdio: ["ignore", "ignore", complaints, "pipe"],
+          env: {},
+        });
+      } finally {
+        closeSync(complaints);
+      }
+      child.unref();
+      const outcome = await within(clock, limitMs, firstWord(child));
+      if (outcome !== undefined) return outcome;
+      child.kill("SIGKILL");
+      return { kind: "timeout" };
+    },
+  };
+}
+
+/** Reads the one line that the supervisor writes to its fourth descriptor once it is known how the start went. */
+async function firstWord(child: ChildProcess): Promise<SupervisorSpawned> {
+  try {
+    // Without a process there is an error to come, and nothing to read.
+    if (child.pid === undefined) await once(child, "never");
+    child.on("error", () => {});
+    const words = child.stdio[3];
+    if (words === undefined || words === null || !("read" in words))
+      throw new Error("the supervisor has no pipe to us");
+    words.setEncoding("utf8");
+    let text = "";
+    for await (const chunk of words) {
+      text += String(chunk);
+      if (text.includes("\n") || text.length > WORD_BYTES_MAX) break;
+    }
+    const [word, code] = text.trimEnd().split(" ");
+    if (word === "running") return { kind: "running" };
+    return word === "refused" && code !== undefined ? { kind: "refused", code } : { kind: "died" };
+  } catch (error) {
+    const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "EIO";
+    return { kind: "refused", code };
+  }
+}

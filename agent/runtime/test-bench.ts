@@ -1,0 +1,164 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@muto/kit/clock";
+import { systemDisk } from "@muto/kit/disk";
+import { silentLogger } from "@muto/kit/logger";
+import type { Probe, StackManifest, Workload } from "@muto/spec";
+import type { Instance, SetOnDisk } from "../ports.ts";
+import { ProcessRuntime, type ProcessRuntimeOptions } from "./process-runtime.ts";
+
+/** For tests: a vehicle's runtime in a temporary folder, and programs for it to run. Everything it started is gone at the end. */
+export interface Bench extends AsyncDisposable {
+  readonly root: string;
+  readonly runs: string;
+  readonly runtime: ProcessRuntime;
+  /** Another agent's runtime over the same folder, as after a restart. */
+  another(options?: Partial<ProcessRuntimeOptions>): ProcessRuntime;
+  /** A set with one workload per program; a program is the text of an executable file. */
+  set(programs: Readonly<Record<string, string>>, details?: Partial<Workload>, probes?: readonly Probe[]): SetOnDisk;
+  /** Starts a workload of a set under a new id, and fails the test when that is refused. */
+  start(set: SetOnDisk, workload: string): Promise<string>;
+}
+
+export const ARCHIVE = `sha256:${"a".repeat(64)}`;
+export const BOOT_ID = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+
+export function bench(options: Partial<ProcessRuntimeOptions> = {}): Bench {
+  const root = mkdtempSync(join(tmpdir(), "muto-runtime-"));
+  const runs = join(root, "runs");
+  const runtimes: ProcessRuntime[] = [];
+  const another = (own: Partial<ProcessRuntimeOptions> = {}) => {
+    const runtime = new ProcessRuntime({ ...optionsFor(runs), ...options, ...own });
+    runtimes.push(runtime);
+    return runtime;
+  };
+  const runtime = another();
+  let sets = 0;
+  let instances = 0;
+  return {
+    root,
+    runs,
+    runtime,
+    another,
+    set: (programs, details = {}, probes = []) => {
+      const folder = join(root, `set-${++sets}`);
+      const archive = join(folder, "a".repeat(64));
+      mkdirSync(archive, { recursive: true });
+      for (const [name, text] of Object.entries(programs)) writeFileSync(join(archive, name), text, { mode: 0o755 });
+      const workloads = Object.keys(programs).map((name) => ({ ...workloadOf(name), ...details }));
+      return { manifestDigest: `sha256:${"b".repeat(64)}`, folder, manifest: manifestOf(workloads, probes) };
+    },
+    start: async (set, name) => {
+      const instanceId = `run-${++instances}`;
+      const workload = set.manifest.workloads.find((one) => one.name === name);
+      if (workload === undefined) throw new Error(`the set has no workload ${name}`);
+      const started = await runtime.start(set, workload, instanceId);
+      if (!started.ok) throw new Error(`${name} was refused: ${started.code}`);
+      return instanceId;
+    },
+    [Symbol.asyncDispose]: async () => {
+      const last = another({ terminateLimitMs: 1 });
+      for (const { instanceId } of await last.inspect()) {
+        await killWorkload(last, instanceId);
+        await last.stop(instanceId);
+        await last.forget(instanceId);
+      }
+      for (const one of runtimes) await one[Symbol.asyncDispose]();
+      rmSync(root, { recursive: true });
+    },
+  };
+}
+
+export function optionsFor(runs: string): ProcessRuntimeOptions {
+  return {
+    disk: systemDisk(),
+    clock: systemClock(),
+    logger: silentLogger,
+    runs,
+    bootId: BOOT_ID,
+    nodePath: process.execPath,
+    host: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
+  };
+}
+
+/** Resolves with the instance when the condition holds; looks at every piece of news. */
+export async function until(
+  runtime: ProcessRuntime,
+  instanceId: string,
+  holds: (instance: Instance) => boolean,
+): Promise<Instance> {
+  for (;;) {
+    const news = Promise.withResolvers<void>();
+    await using _watch = runtime.watch(news.resolve);
+    const found = (await runtime.inspect()).find((instance) => instance.instanceId === instanceId);
+    if (found !== undefined && holds(found)) return found;
+    await news.promise;
+  }
+}
+
+export const hasEnded = ({ state }: Instance) => state.kind === "ended";
+
+/** Resolves when the output holds the text; the writer gives no event, so this looks every few milliseconds. */
+export async function untilOutput(runtime: ProcessRuntime, instanceId: string, text: string): Promise<string> {
+  for (;;) {
+    const output = Buffer.from(await runtime.collect(instanceId, 1_000_000)).toString();
+    if (output.includes(text)) return output;
+    await systemClock().sleep(5);
+  }
+}
+
+/** Living processes whose environment has the variable set to the value. */
+export async function processesWith(name: string, value: string): Promise<readonly number[]> {
+  const mark = Buffer.from(`${name}=${value}\0`);
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
+  const found = await Promise.all(
+    pids.map(async (pid) => (await readFile(`/proc/${pid}/environ`).catch(() => Buffer.alloc(0))).includes(mark)),
+  );
+  return pids.filter((_, index) => found[index] === true).map(Number);
+}
+
+async function killWorkload(runtime: ProcessRuntime, instanceId: string): Promise<void> {
+  const state = (await runtime.inspect()).find((instance) => instance.instanceId === instanceId)?.state;
+  if (state?.kind !== "running") return;
+  try {
+    process.kill(state.pid, "SIGKILL");
+  } catch {
+    // It was faster.
+  }
+}
+
+function workloadOf(name: string): Workload {
+  return {
+    name,
+    type: "native",
+    archive: ARCHIVE,
+    argv: [name],
+    env: {},
+    dependsOn: [],
+    stop: { signal: "SIGINT", limitSec: 1 },
+    oneshot: false,
+  };
+}
+
+function manifestOf(workloads: readonly Workload[], probes: readonly Probe[]): StackManifest {
+  return {
+    kind: "muto.stack/v1",
+    name: "stack",
+    version: "1.0.0",
+    securityEpoch: 0,
+    compatibility: { vehicleModels: ["m"], os: ["o"], rosDistro: ["humble"] },
+    resourceProfile: { diskMbMin: 0 },
+    ros: { distro: "humble", domainId: 17 },
+    healthModel: {
+      readinessTimeoutSec: 1,
+      stableForSec: 0,
+      probationSec: 0,
+      maxRestarts: 0,
+      windowSec: 1,
+      probes,
+    },
+    workloads,
+  };
+}

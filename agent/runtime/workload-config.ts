@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import { join, normalize, sep } from "node:path";
+import type { StackManifest, Workload } from "@muto/spec";
+import { INSTANCE_MARK } from "./process-table.ts";
+
+/**
+ * The only variables of the agent's own environment that a workload may see: the agent holds tokens and keys, and a
+ * workload must not find them in its environment.
+ */
+export const HOST_VARIABLES = ["PATH", "HOME", "LANG", "TZ"] as const;
+
+export type HostEnvironment = Readonly<Partial<Record<(typeof HOST_VARIABLES)[number], string>>>;
+
+export interface InstanceMarks {
+  readonly instanceId: string;
+  readonly set: string;
+}
+
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** `sha256:…` over all that decides what the process is and how it is stopped; equal for equal configurations, whatever the order of keys. */
+export function workloadConfigHash(manifest: StackManifest, workload: Workload): string {
+  const { archive, argv, stop } = workload;
+  const environment = Object.entries({ ...rosEnvironment(manifest), ...workload.env }).toSorted(byName);
+  const configuration = JSON.stringify([archive, argv, environment, stop.signal, stop.limitSec]);
+  return `sha256:${createHash("sha256").update(configuration).digest("hex")}`;
+}
+
+/** Everything that the workload's environment holds; what comes later wins, and our marks cannot be overridden. */
+export function workloadEnvironment(
+  manifest: StackManifest,
+  workload: Workload,
+  host: HostEnvironment,
+  marks: InstanceMarks,
+): Readonly<Record<string, string>> {
+  return {
+    PATH: DEFAULT_PATH,
+    ...pick(host),
+    // Byte code written into the set would make its next verification fail; what is printed must be there after a crash.
+    PYTHONDONTWRITEBYTECODE: "1",
+    PYTHONUNBUFFERED: "1",
+    ...rosEnvironment(manifest),
+    ...workload.env,
+    [INSTANCE_MARK]: marks.instanceId,
+    MUTO_SET: marks.set,
+    MUTO_WORKLOAD: workload.name,
+  };
+}
+
+/** Absolute path of the program; undefined when a relative one leaves the archive's folder. */
+export function programPath(archiveFolder: string, program: string): string | undefined {
+  if (program.startsWith(sep)) return normalize(program);
+  const path = join(archiveFolder, program);
+  return path.startsWith(`${archiveFolder}${sep}`) ? path : undefined;
+}
+
+function rosEnvironment({ ros }: StackManifest): Record<string, string> {
+  return {
+    ...(ros.distro === undefined ? {} : { ROS_DISTRO: ros.distro }),
+    ...(ros.domainId === undefined ? {} : { ROS_DOMAIN_ID: String(ros.domainId) }),
+    ...(ros.rmw === undefined ? {} : { RMW_IMPLEMENTATION: ros.rmw }),
+  };
+}
+
+function pick(host: HostEnvironment): Record<string, string> {
+  return Object.fromEntries(HOST_VARIABLES.flatMap((name) => (host[name] === undefined ? [] : [[name, host[name]]])));
+}
+
+function byName([a]: [string, string], [b]: [string, string]): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
