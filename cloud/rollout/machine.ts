@@ -42,9 +42,15 @@ export type Step =
   | { readonly kind: "finishRollback"; readonly outcome: RolloutOutcome }
   | { readonly kind: "wait"; readonly wakeAtMs: number | null };
 
+/** The canaries are judged in every stage, the wave from its start on. */
+export interface Verdicts {
+  readonly canary: Verdict;
+  readonly wave: Verdict | null;
+}
+
 export interface Decision {
   /** The gates of all stages that have begun. */
-  readonly verdicts: Readonly<Record<Cast, Verdict | null>>;
+  readonly verdicts: Verdicts;
   readonly step: Step;
 }
 
@@ -55,9 +61,15 @@ export function decide(facts: RolloutFacts): Decision {
   return { verdicts, step: nextStep(facts, { canary, wave }, verdicts) };
 }
 
+/** The verdict that speaks for the present stage: the wave's from its start on, unless the canaries' gate says stop. */
+export function leadingVerdict(facts: RolloutFacts, { verdicts }: Decision): Verdict {
+  const { canary, wave } = verdicts;
+  return wave === null || canary.outcome === "fail" || facts.planned.wave === 0 ? canary : wave;
+}
+
 type Casts = Readonly<Record<Cast, CastProgress>>;
 
-function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Decision["verdicts"]): Step {
+function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Verdicts): Step {
   switch (facts.status) {
     case "active":
       // Everybody had the release already when it was planned: there is nothing to judge and nothing to watch.
@@ -78,7 +90,7 @@ function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Decision["verdict
 }
 
 /** Judges the canaries, and the wave from its start on. A gate that has passed is no longer under a clock. */
-export function judgeBegun(facts: RolloutFacts, canary: CastProgress, wave: CastProgress): Decision["verdicts"] {
+export function judgeBegun(facts: RolloutFacts, canary: CastProgress, wave: CastProgress): Verdicts {
   const inWave = facts.stage === "wave" || facts.stage === "watch";
   return {
     canary: judge(canary, limitsOf(facts, !inWave), facts.nowMs),
@@ -99,7 +111,7 @@ function limitsOf({ settings, clockFromMs }: RolloutFacts, underClock: boolean):
   };
 }
 
-function stopReason(facts: RolloutFacts, verdicts: Decision["verdicts"]): Step | undefined {
+function stopReason(facts: RolloutFacts, verdicts: Verdicts): Step | undefined {
   if (facts.withdrawn) return { kind: "rollBack", reason: { cause: "withdrawn" } };
   for (const verdict of [verdicts.canary, verdicts.wave]) {
     if (verdict?.outcome === "fail") {
@@ -109,7 +121,7 @@ function stopReason(facts: RolloutFacts, verdicts: Decision["verdicts"]): Step |
   return undefined;
 }
 
-function stepForward(facts: RolloutFacts, casts: Casts, verdicts: Decision["verdicts"]): Step {
+function stepForward(facts: RolloutFacts, casts: Casts, verdicts: Verdicts): Step {
   switch (facts.stage) {
     case "canary":
     case "soak":
@@ -121,11 +133,11 @@ function stepForward(facts: RolloutFacts, casts: Casts, verdicts: Decision["verd
   }
 }
 
-function stepCanaries(facts: RolloutFacts, canary: CastProgress, verdict: Verdict | null): Step {
+function stepCanaries(facts: RolloutFacts, canary: CastProgress, verdict: Verdict): Step {
   const undecided = stillUndecided(facts, canary, verdict);
   if (undecided !== undefined) return undecided;
   if (leftToAssign(canary) > 0) return { kind: "assignCanaries" };
-  const through = verdict?.outcome === "pass" || facts.accepted;
+  const through = verdict.outcome === "pass" || facts.accepted;
   if (!through) return { kind: "wait", wakeAtMs: nextJudgementMs(canary, limitsOf(facts, true)) };
   if (facts.stage === "canary") return { kind: "startSoak", untilMs: facts.nowMs + facts.settings.soakSec * 1000 };
   const soakUntilMs = facts.soakUntilMs ?? facts.nowMs;

@@ -376,7 +376,7 @@ test("whatever happens, nobody gets a release before its gate, twice, or after a
         for (const weather of days) {
           happen(world, weather);
           const { verdicts } = decide(factsOf(world));
-          const counted = (verdicts.canary === null ? 0 : memberTotal(verdicts.canary.counts)) + others;
+          const counted = memberTotal(verdicts.canary.counts) + others;
           assert.equal(counted, world.members.length, "every member is counted once");
           if (verdicts.wave !== null) assert.equal(memberTotal(verdicts.wave.counts), others);
           seen.add(`${world.status} ${world.stage}`);
