@@ -195,6 +195,8 @@ export class ApiReader {
       const content = this.#component(response, "responses", where)["content"];
       if (status >= 400) {
         if (!this.#errorStatuses.has(status)) throw new ContractError(`${where}: no error code goes with ${status}`);
+        const body = isObject(content) ? this.#content(null, content, where).schema : null;
+        if (body !== "ErrorBody") throw new ContractError(`${where}: ${status} answers with ErrorBody`);
         refusals.push(status);
       } else if (content === undefined) {
         answers.push({ status, mediaType: null, schema: null });
