@@ -1,0 +1,190 @@
+import { DiskError } from "@muto/kit/disk";
+import { ulid } from "@muto/kit/ids";
+import { JournalError } from "@muto/kit/journal";
+import { createWake } from "@muto/kit/wake";
+import { tell, type ChangeServices } from "./effects/change.ts";
+import { createEffects, execute, isPatient, RESTLESS_MS } from "./effects/execute.ts";
+import { createReleases } from "./effects/releases.ts";
+import type { TailKeeper } from "./effects/tails.ts";
+import { healthOf, type HealthView } from "./health.ts";
+import { createMemory } from "./memory.ts";
+import { judgeAccepted, takeOffer, type OfferedAssignment } from "./offers.ts";
+import { observe, readGates, type ObserveServices } from "./observe.ts";
+import { desiredOf, type Desired } from "./reconcile/desired.ts";
+import { LIMITS } from "./reconcile/limits.ts";
+import type { Observed } from "./reconcile/observed.ts";
+import { asksForGates, planNext } from "./reconcile/plan.ts";
+import { dueReport } from "./reconcile/report.ts";
+import { isChanging } from "./reconcile/state.ts";
+import type { Step } from "./reconcile/step.ts";
+import { sendReport } from "./reporting.ts";
+import type { AgentServices } from "./services.ts";
+
+/**
+ * The reconcile loop: observe, plan one step, execute it, look again. Level-triggered and single-flight: start-up, poll,
+ * notify, drift and gates only ring the bell, and whoever rings says nothing.
+ */
+export interface Agent {
+  /** Runs until the signal aborts; what runs on the vehicle goes on running. Rejects on a bug only. */
+  run(signal: AbortSignal): Promise<void>;
+  /** One pass, for whoever drives the agent step by step; the step that was executed. */
+  pass(signal: AbortSignal): Promise<Step>;
+  /** What the cloud offers, as of the last poll. Kept in memory, judged by the next pass. */
+  offer(offered: OfferedAssignment): void;
+  /** Something may have changed. */
+  wake(): void;
+  health(): Promise<HealthView>;
+}
+
+export function createAgent(services: AgentServices, tails: TailKeeper): Agent {
+  return new ReconcileLoop(services, tails);
+}
+
+class ReconcileLoop implements Agent {
+  readonly #services: ObserveServices & ChangeServices;
+  readonly #wake;
+  readonly #effects;
+  #inbox: OfferedAssignment | undefined;
+  #release: Desired["release"];
+  #nextChangeId: string;
+  #reported = "";
+
+  constructor(services: AgentServices, tails: TailKeeper) {
+    const releases = createReleases(services.content);
+    this.#services = { ...services, tails, releases, memory: createMemory(), flag: { told: undefined } };
+    this.#wake = createWake(services.clock);
+    this.#effects = createEffects(this.#services);
+    this.#release = judgeAccepted(services);
+    this.#nextChangeId = ulid(services.clock, services.random);
+  }
+
+  offer(offered: OfferedAssignment): void {
+    this.#inbox = offered;
+    this.#wake.ring();
+  }
+
+  wake(): void {
+    this.#wake.ring();
+  }
+
+  async health(): Promise<HealthView> {
+    return healthOf(this.#services, await observe(this.#services, this.#nextChangeId));
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const ring = () => this.#wake.ring();
+    await using runtimeWatch = this.#services.runtime.watch(ring);
+    await using signalsWatch = this.#services.signals.watch(ring);
+    void [runtimeWatch, signalsWatch];
+    while (!signal.aborted) {
+      const step = await this.pass(signal);
+      const waitMs = step.kind === "hold" || step.kind === "settled" ? step.wakeWhen.afterMs : 0;
+      if (waitMs > 0) await this.#wake.wait(waitMs, signal);
+    }
+  }
+
+  async pass(signal: AbortSignal): Promise<Step> {
+    try {
+      const { step, observed, desired } = await this.#plan();
+      await this.#report(desired, observed, step);
+      await this.#execute(step, signal);
+      return step;
+    } catch (error) {
+      return this.#afterRefusal(error);
+    }
+  }
+
+  async #plan(): Promise<{ readonly step: Step; readonly observed: Observed; readonly desired: Desired }> {
+    await this.#takeOffer();
+    await this.#tellVehicle();
+    const seen = await observe(this.#services, this.#nextChangeId);
+    const desired = desiredOf(seen.state, this.#services.config.vehicle, this.#release);
+    const gates = asksForGates(desired, seen) ? await readGates(this.#services, seen) : undefined;
+    const observed = { ...seen, gates };
+    return { step: planNext(desired, observed), observed, desired };
+  }
+
+  async #takeOffer(): Promise<void> {
+    const offered = this.#inbox;
+    if (offered === undefined) return;
+    this.#inbox = undefined;
+    if (this.#services.store.fault !== undefined) return;
+    try {
+      const taken = await takeOffer(this.#services, offered);
+      if (taken !== undefined) this.#release = taken.release;
+    } catch (error) {
+      // What could not be made durable is not acted on; the next poll brings it again, and repairs must not wait for it.
+      this.#afterRefusal(error);
+    }
+  }
+
+  /** The vehicle is told of a change exactly while one is under way, whatever this process was doing when it last ended. */
+  async #tellVehicle(): Promise<void> {
+    const { store, memory } = this.#services;
+    const { trial, rollback } = store.state;
+    const changing = isChanging(store.state);
+    if (changing && memory.seen.announced !== null) memory.update(() => ({ announced: null }));
+    const changeId = changing ? (rollback?.changeId ?? trial?.changeId ?? null) : null;
+    await tell(this.#services, memory.seen.announced?.changeId ?? changeId);
+  }
+
+  /** Durable first: what the outbox has taken survives; that it was taken is noted after, so at worst it is sent twice. */
+  async #report(desired: Desired, observed: Observed, step: Step): Promise<void> {
+    const due = dueReport(desired, observed, step);
+    if (due === undefined) return;
+    const { key } = due;
+    try {
+      if (!(await sendReport(this.#services, due))) return;
+      await this.#services.store.record({ kind: "reported", reported: { key, atMs: observed.now.wallMs } });
+    } catch (error) {
+      // It stays due. What the vehicle has to do does not wait for what it has to say.
+      this.#afterRefusal(error);
+      return;
+    }
+    if (key !== this.#reported) {
+      const { status, phase, reasonCodes, desiredStateRevision } = due.draft;
+      this.#services.logger.info("status", { status, phase, reasonCodes, desiredStateRevision });
+    }
+    this.#reported = key;
+  }
+
+  async #execute(step: Step, signal: AbortSignal): Promise<void> {
+    if (step.kind !== "hold" && step.kind !== "settled") this.#services.logger.debug("step", { step: step.kind });
+    if (!isPatient(step)) await execute(this.#effects, step, signal);
+    else await this.#executePatiently(step, signal);
+    if (this.#services.store.state.trial?.changeId === this.#nextChangeId) this.#renewChangeId();
+    if (this.#services.store.state.rollback?.changeId === this.#nextChangeId) this.#renewChangeId();
+  }
+
+  /** While a long step runs, the world is still looked at; when something else has become more urgent, the step is given up. */
+  async #executePatiently(step: Step, signal: AbortSignal): Promise<void> {
+    const superseded = new AbortController();
+    const done = new AbortController();
+    const work = execute(this.#effects, step, AbortSignal.any([signal, superseded.signal])).finally(() => done.abort());
+    const watch = async () => {
+      while (!done.signal.aborted && !signal.aborted) {
+        const woken = await this.#wake.wait(RESTLESS_MS, AbortSignal.any([signal, done.signal]));
+        if (woken === "aborted") return;
+        const next = await this.#plan();
+        if (next.step.kind === step.kind) continue;
+        superseded.abort();
+        return;
+      }
+    };
+    await Promise.all([work, watch().catch((error: unknown) => this.#afterRefusal(error))]);
+    // Whatever rang while the step ended is looked at in the next pass.
+    if (!superseded.signal.aborted) this.#wake.ring();
+  }
+
+  #renewChangeId(): void {
+    this.#nextChangeId = ulid(this.#services.clock, this.#services.random);
+  }
+
+  /** The disk refused something that had to be durable. The world is looked at again; anything else is a bug and passes. */
+  #afterRefusal(error: unknown): Step {
+    if (!(error instanceof JournalError) && !(error instanceof DiskError)) throw error;
+    this.#services.logger.error("storage refuses", { name: error.name, code: error.code });
+    const wakeWhen = { afterMs: LIMITS.stopRetryMs, on: ["storage"] } as const;
+    return { kind: "hold", status: "blocked", phase: "hold", reasons: ["APPLY_FAILED"], evidence: [], wakeWhen };
+  }
+}
