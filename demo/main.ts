@@ -1,0 +1,144 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { layCable } from "./cut.ts";
+import { startControlPlane } from "./control-plane.ts";
+import { createExpectations } from "./expectations.ts";
+import { ferry, fleet } from "./fleet.ts";
+import { offlineAct } from "./offline.ts";
+import { parked } from "./signals.ts";
+import { fleetRuns, muto, publish, rollOutBad, rollOutGood } from "./story.ts";
+import type { Stage } from "./story.ts";
+import { createVehicle } from "./vehicle.ts";
+import type { DemoVehicle, VehicleSpec } from "./vehicle.ts";
+import { stopWorkloads } from "./workloads.ts";
+
+/**
+ * The main job of Muto in front of your eyes: a control plane, seven real agents with a stack of three processes each, a
+ * good release, a bad one, and a vehicle that loses its network. Ends with 0 only if everything it claims was seen in the
+ * control plane's records.
+ */
+const HEALTHY_SCAN_HZ = 5;
+/** More than the lidar sends: the planner never becomes healthy. */
+const UNHEALTHY_SCAN_HZ = 50;
+
+const { values } = parseArgs({
+  options: { plant: { type: "string" }, keep: { type: "boolean" }, help: { type: "boolean" } },
+});
+if (values.help === true) {
+  console.log("usage: npm run demo [-- --plant good-release-unhealthy] [-- --keep]");
+  console.log("  --plant good-release-unhealthy  breaks the health of 1.0.0: the demonstration must fail and say what");
+  console.log("  --keep                          leaves the folder with every log behind");
+  process.exit(0);
+}
+if (values.plant !== undefined && values.plant !== "good-release-unhealthy") {
+  console.error(`--plant takes good-release-unhealthy, not ${values.plant}`);
+  process.exit(2);
+}
+
+const startedMs = performance.now();
+const folder = mkdtempSync(join(tmpdir(), "muto-demo-"));
+const expectations = createExpectations();
+const stop = new AbortController();
+const closing: (() => Promise<void>)[] = [];
+process.once("SIGINT", () => stop.abort());
+const say = (line: string) =>
+  console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(6)} s  ${line}`);
+
+try {
+  await Promise.race([
+    play(),
+    new Promise((_, reject) => stop.signal.addEventListener("abort", () => reject(new Error("interrupted")))),
+  ]);
+} catch (error) {
+  expectations.expect(
+    "the demonstration ran to its end",
+    false,
+    error instanceof Error ? error.message : String(error),
+  );
+} finally {
+  say("stopping agents, workloads and the control plane");
+  for (const close of closing.toReversed()) await close();
+}
+console.log(`\n${expectations.summary()}`);
+const failed = expectations.failed;
+const keep = values.keep === true || failed.length > 0;
+if (!keep) rmSync(folder, { recursive: true, force: true });
+console.log(
+  failed.length === 0
+    ? "everything was seen in the control plane's records"
+    : `not seen: ${failed.join("; ")}\nlogs: ${folder}`,
+);
+say("done");
+process.exit(failed.length === 0 ? 0 : 1);
+
+async function play(): Promise<void> {
+  say("a control plane on embedded defaults");
+  const plane = await startControlPlane(join(folder, "cloud"), stop.signal);
+  closing.push(plane.stop);
+  say(`  API ${plane.url}, docs at ${plane.url}/docs`);
+  const [httpCable, mqttCable] = [await layCable(plane.httpPort), await layCable(plane.mqttPort)];
+  closing.push(async () => {
+    await httpCable[Symbol.asyncDispose]();
+    await mqttCable[Symbol.asyncDispose]();
+  });
+  const stage: Stage = { plane, folder, vehicles: new Map(), expectations, say };
+
+  say("seven vehicles enrol: six in three groups of region and model, one that will lose its network");
+  const direct = { url: plane.url, mqttUrl: `mqtt://127.0.0.1:${plane.mqttPort}` };
+  const relayed = { url: `http://127.0.0.1:${httpCable.port}`, mqttUrl: `mqtt://127.0.0.1:${mqttCable.port}` };
+  for (const [index, entry] of fleet.entries()) {
+    const { diskReserveMb } = entry.obstacle;
+    const spec = { ...entry, ...direct, ring: "1", address: `127.0.71.${index + 1}` };
+    const vehicle = await addVehicle(stage, diskReserveMb === undefined ? spec : { ...spec, diskReserveMb });
+    vehicle.gateway.say(entry.obstacle.signals);
+    if (entry.obstacle.heldByTechnician === true)
+      await muto(stage, ["agent", "hold", "--config", vehicle.configFile, "--why", "maintenance"]);
+    vehicle.startAgent();
+  }
+  const away = await addVehicle(stage, { ...ferry, ...relayed, ring: "2", address: "127.0.71.7" });
+  away.gateway.say(parked);
+  away.startAgent();
+
+  say("release 1.0.0 is built, pushed, signed and registered");
+  await publish(stage, "1.0.0", values.plant === undefined ? HEALTHY_SCAN_HZ : UNHEALTHY_SCAN_HZ);
+  const offline = offlineAct(stage, [httpCable, mqttCable]);
+  await offline.depart();
+  say("release 1.0.0 goes out: canaries, then the wave; every vehicle decides for itself when");
+  await rollOutGood(stage);
+  say("release 1.1.0 is bad: its planner never becomes healthy");
+  await publish(stage, "1.1.0", UNHEALTHY_SCAN_HZ);
+  await rollOutBad(stage);
+  await fleetRuns(stage, "1.0.0");
+  say("the vehicle without network");
+  await offline.arrive();
+  await evidence(stage);
+}
+
+async function addVehicle(stage: Stage, spec: VehicleSpec): Promise<DemoVehicle> {
+  const { session } = stage.plane;
+  const tags = { model: spec.model, region: spec.region, ring: spec.ring };
+  await session.call("createVehicle", { body: { id: spec.id, tags } });
+  const { body } = await session.call("createClaim", { params: { id: spec.id }, body: {} });
+  const home = join(folder, spec.id);
+  const vehicle = createVehicle(spec, body.data.claim, stage.plane, home);
+  closing.push(async () => {
+    vehicle.gateway[Symbol.dispose]();
+    await vehicle.stopAgent();
+    await stopWorkloads(home);
+  });
+  stage.vehicles.set(spec.id, vehicle);
+  return vehicle;
+}
+
+async function evidence(stage: Stage): Promise<void> {
+  const printed = await muto(stage, ["audit", "verify"]);
+  stage.expectations.expect(
+    "the audit log has no change and no gap",
+    /none changed, none missing/.test(printed),
+    printed.trim(),
+  );
+  console.log(`\n${await muto(stage, ["vehicle", "list"])}`);
+  console.log(await muto(stage, ["rollout", "list"]));
+}
