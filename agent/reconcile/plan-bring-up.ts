@@ -50,7 +50,7 @@ function stopOthers(observed: Observed, selected: SetRef | null): readonly Step[
 }
 
 function storageHold(): Step {
-  const evidence = { kind: "storage", reasonCode: "APPLY_FAILED", operation: "journal", problem: "faulted" } as const;
+  const evidence = { kind: "storage", reasonCode: "APPLY_FAILED", operation: "journal", problem: "EIO" } as const;
   return {
     kind: "hold",
     status: "blocked",

@@ -152,7 +152,7 @@ function ended(
 }
 
 function goneEvidence(): Evidence {
-  return { kind: "storage", reasonCode: "ROLLBACK_FAILED", operation: "set", problem: "missing" };
+  return { kind: "storage", reasonCode: "ROLLBACK_FAILED", operation: "set", problem: "ENOENT" };
 }
 
 function applying(rollback: Rollback): Hold {

@@ -184,7 +184,7 @@ function rebootCause(trial: Trial): Failure {
 
 /** The bytes of the set on trial are gone or wrong. */
 function missingCause(): Failure {
-  const evidence: Evidence = { kind: "storage", reasonCode: "APPLY_FAILED", operation: "set", problem: "missing" };
+  const evidence: Evidence = { kind: "storage", reasonCode: "APPLY_FAILED", operation: "set", problem: "ENOENT" };
   return { codes: ["APPLY_FAILED"], evidence: [evidence] };
 }
 

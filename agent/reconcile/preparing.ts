@@ -8,13 +8,11 @@ import type { Hold, Step, WakeWhen } from "./step.ts";
 
 /** The steps that are left until a set is prepared; undefined when it is. Also used to mend a damaged rollback target. */
 export function preparationOf(set: SetRef, known: KnownRelease, observed: Observed): readonly Step[] | undefined {
-  const { stage, damaged } = observed.seen;
+  const { damaged } = observed.seen;
   const isWhole = known.prepared && !damaged.has(set.manifestDigest);
   if (isWhole) return undefined;
-  const trouble = stage?.subject === set.manifestDigest ? stage : null;
-  if (trouble !== null && (trouble.final || trouble.retryAtMs > observed.now.monotonicMs)) {
-    return [stageHold(trouble, observed)];
-  }
+  const refused = storageHold(set, observed);
+  if (refused !== undefined) return [refused];
   const tight = refuseDisk({ freeMb: observed.disk.freeMb, neededMb: neededMb(known) }, observed.disk.reserveMb);
   if (tight.length > 0) {
     const evidence = tight.map((refusal) => refusal.evidence);
@@ -29,7 +27,7 @@ export function preparationOf(set: SetRef, known: KnownRelease, observed: Observ
 }
 
 export function fetching(set: SetRef, observed: Observed): readonly Step[] {
-  const wait = networkHold(observed, set.manifestDigest);
+  const wait = storageHold(set, observed) ?? networkHold(observed, set.manifestDigest);
   if (wait !== undefined) return [wait];
   return [{ kind: "fetchRelease", repository: set.repository, digest: set.manifestDigest }];
 }
@@ -67,7 +65,11 @@ export function neededMb(known: KnownRelease): number {
 const MB = 1_000_000;
 const UNPACKED_FACTOR = 3;
 
-function stageHold(trouble: Trouble, observed: Observed): Hold {
+/** The disk, or the bytes themselves, refused to become a set. */
+function storageHold(set: SetRef, observed: Observed): Hold | undefined {
+  const { stage } = observed.seen;
+  const trouble: Trouble | null = stage?.subject === set.manifestDigest ? stage : null;
+  if (trouble === null || (!trouble.final && trouble.retryAtMs <= observed.now.monotonicMs)) return undefined;
   const status = trouble.final ? "failed" : "blocked";
   const afterMs = trouble.final ? LIMITS.idleMs : Math.max(1, trouble.retryAtMs - observed.now.monotonicMs);
   return holding(status, "stage", codesOf(trouble), trouble.evidence, { afterMs, on: ["disk", "assignment"] });
