@@ -1,5 +1,5 @@
 /** The contract of Muto: types, reason codes and parsers, all generated from the sources beside this file. */
-export * from "./generated/messages.ts";
+export type * from "./generated/messages.ts";
 export * from "./generated/parsers.ts";
 export { REASON_CODES, REASONS, type Reason, type ReasonFault, type ReasonRetry } from "./generated/reasons.ts";
 export { ERRORS, type ApiError } from "./generated/error-codes.ts";

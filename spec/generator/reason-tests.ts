@@ -9,14 +9,16 @@ export interface ReasonTest {
   readonly title: string;
 }
 
+const FILE = /^test\/system\/reason-codes\.[^/]*\.test\.ts$/;
 const TITLE = /\btest\(\s*(["'`])([A-Z]+(?:_[A-Z]+)+): ([^"'`\n]+)\1/g;
 
 /** Titles of the form `CODE: …` in test/system/reason-codes.*.test.ts. */
 export async function findReasonTests(root: string): Promise<readonly ReasonTest[]> {
-  const folder = join(root, "test", "system");
-  const names = (await readdir(folder)).filter((name) => /^reason-codes\..*\.test\.ts$/.test(name)).toSorted();
+  const paths = (await readdir(join(root, "test"), { recursive: true })).map((path) => `test/${path}`).toSorted();
   const found = await Promise.all(
-    names.map(async (name) => reasonTestsIn(`test/system/${name}`, await readFile(join(folder, name), "utf8"))),
+    paths
+      .filter((path) => FILE.test(path))
+      .map(async (path) => reasonTestsIn(path, await readFile(join(root, path), "utf8"))),
   );
   return found.flat();
 }

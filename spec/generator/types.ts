@@ -5,7 +5,7 @@ import { lookUp, refName, type SchemaTable } from "./schemas.ts";
  * `parsed` is what a reader holds after validation, defaults filled in; `input` is what a writer may leave out. The two
  * differ only for schemas that reach a default; those get a second type with the suffix `Input`.
  */
-export type TypeMode = "parsed" | "input";
+type TypeMode = "parsed" | "input";
 
 export interface TypeContext {
   readonly table: SchemaTable;
@@ -35,7 +35,7 @@ function declare(context: TypeContext, name: string, schema: JsonObject, mode: T
 }
 
 /** The TypeScript type of a linked schema. */
-export function typeOf(context: TypeContext, schema: Json, mode: TypeMode, indent: string): string {
+function typeOf(context: TypeContext, schema: Json, mode: TypeMode, indent: string): string {
   if (schema === true) return "unknown";
   if (!isObject(schema)) throw new ContractError(`no type for the schema ${literal(schema)}`);
   if (schema["$ref"] !== undefined) return nameIn(context, refName(schema["$ref"]), mode);
@@ -133,7 +133,7 @@ function schemasWithDefaults(table: SchemaTable): ReadonlySet<string> {
   return reached;
 }
 
-export function reachesDefault(part: Json, reached: ReadonlySet<string>): boolean {
+function reachesDefault(part: Json, reached: ReadonlySet<string>): boolean {
   if (isList(part)) return part.some((item) => reachesDefault(item, reached));
   if (!isObject(part)) return false;
   if (part["default"] !== undefined) return true;

@@ -12,10 +12,6 @@ export function tagUnions(table: SchemaTable): SchemaTable {
   return tagged;
 }
 
-export function tagSchema(table: SchemaTable, schema: JsonObject): JsonObject {
-  return tagObject(table, schema);
-}
-
 function tagObject(table: SchemaTable, schema: JsonObject): JsonObject {
   const mapped = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, tagPart(table, value)]));
   const branches = schema["oneOf"];

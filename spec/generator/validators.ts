@@ -5,7 +5,7 @@ import { isList, isObject, type Json, type JsonObject } from "./json.ts";
 import { REF_PREFIX, type SchemaTable } from "./schemas.ts";
 
 /** Every schema gets this prefix to its name as `$id`, so that references are absolute. */
-export const ID_PREFIX = "muto:";
+const ID_PREFIX = "muto:";
 
 /**
  * The schema as Ajv takes it: named by `$id`, references by name. Annotations that only people read are left out, and
