@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import { createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
+import { describe, test } from "node:test";
+import type { Probe } from "@muto/spec";
+import type { Instance, InstanceState } from "../ports.ts";
+import { processProber } from "./prober.ts";
+
+const RUNNING: InstanceState = { kind: "running", pid: 1, supervised: true };
+const ENDED: InstanceState = { kind: "ended", requested: false, code: 0, signal: null, atMs: 0 };
+
+const instance = (state: InstanceState): Instance => ({
+  instanceId: "i",
+  set: "s",
+  workload: "w",
+  configHash: "c",
+  bootId: "b",
+  startedAtMs: 0,
+  isolation: "full",
+  state,
+});
+const base = { name: "p", workload: "w", liveness: false };
+const http = (port: number, path: string, status = 200): Probe => ({ ...base, kind: "http", port, path, status });
+const tcp = (port: number): Probe => ({ ...base, kind: "tcp", port });
+const log = (text: string, seen: boolean): Probe => ({ ...base, kind: "log", text, seen });
+
+/** The computer's own: not every one speaks both families. */
+const loopback = (networkInterfaces()["lo"] ?? []).map(({ address }) => address);
+
+/** Output in which "up" was seen, "error" was not, and of anything else nothing is known. */
+const prober = processProber({
+  saw: async (_, text) => (text === "up" ? true : text === "error" ? false : null),
+});
+const never = new AbortController().signal;
+const look = (probe: Probe, state: InstanceState | undefined) => prober.look(probe, state && instance(state), never);
+
+async function listening(server: Server, host: string): Promise<number> {
+  server.listen(0, host);
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  return address.port;
+}
+
+describe("probes", () => {
+  test("process: running or not", async () => {
+    const probe: Probe = { ...base, kind: "process" };
+    assert.deepEqual(await look(probe, RUNNING), { met: true, seen: true });
+    assert.deepEqual(await look(probe, ENDED), { met: false, seen: false });
+    assert.deepEqual(await look(probe, undefined), { met: false, seen: null });
+  });
+
+  test("log: seen, never seen, and what cannot be known meets nothing", async () => {
+    assert.deepEqual(await look(log("up", true), RUNNING), { met: true, seen: true });
+    assert.deepEqual(await look(log("up", false), RUNNING), { met: false, seen: true });
+    assert.deepEqual(await look(log("error", false), RUNNING), { met: true, seen: false });
+    assert.deepEqual(await look(log("error", true), ENDED), { met: false, seen: false });
+    assert.deepEqual(await look(log("unknown", true), RUNNING), { met: false, seen: null });
+    assert.deepEqual(await look(log("unknown", false), RUNNING), { met: false, seen: null });
+  });
+
+  for (const host of loopback) {
+    test(`http and tcp on ${host}: the status decides, a redirect is a status, and endless bodies are not read`, async () => {
+      const server = createHttpServer((request, response) => {
+        if (request.url === "/moved") response.writeHead(302, { location: "/ready" }).end();
+        else if (request.url === "/endless") response.writeHead(200).write("x".repeat(1000));
+        else response.writeHead(request.url === "/ready" ? 200 : 503).end();
+      });
+      const port = await listening(server, host);
+      assert.deepEqual(await look(http(port, "/ready"), RUNNING), { met: true, seen: 200 });
+      assert.deepEqual(await look(http(port, "/endless"), RUNNING), { met: true, seen: 200 });
+      assert.deepEqual(await look(http(port, "/starting"), RUNNING), { met: false, seen: 503 });
+      assert.deepEqual(await look(http(port, "/moved"), RUNNING), { met: false, seen: 302 });
+      assert.deepEqual(await look(http(port, "/moved", 302), RUNNING), { met: true, seen: 302 });
+      assert.deepEqual(await look(tcp(port), RUNNING), { met: true, seen: true });
+      // Whoever holds the port now, it is not the workload.
+      assert.deepEqual(await look(http(port, "/ready"), ENDED), { met: false, seen: null });
+      assert.deepEqual(await look(tcp(port), ENDED), { met: false, seen: null });
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+      assert.deepEqual(await look(http(port, "/ready"), RUNNING), { met: false, seen: null });
+      assert.deepEqual(await look(tcp(port), RUNNING), { met: false, seen: false });
+    });
+  }
+
+  test("a server that accepts and never answers is not waited for", async () => {
+    const server = createServer(() => {});
+    const port = await listening(server, "127.0.0.1");
+    const over = new AbortController();
+    server.once("connection", () => over.abort());
+    assert.deepEqual(await prober.look(http(port, "/"), instance(RUNNING), over.signal), { met: false, seen: null });
+    assert.deepEqual(await prober.look(tcp(port), instance(RUNNING), over.signal), { met: false, seen: null });
+    server.close();
+    await once(server, "close");
+  });
+
+  test("an answer that is no HTTP is no answer", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {}).resume();
+      socket.end("hello\r\n\r\n");
+    });
+    const port = await listening(server, "127.0.0.1");
+    assert.deepEqual(await look(http(port, "/"), RUNNING), { met: false, seen: null });
+    server.close();
+    await once(server, "close");
+  });
+});
