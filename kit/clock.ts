@@ -13,7 +13,8 @@ export interface Clock {
 export function systemClock(): Clock {
   return {
     wallMs: () => Date.now(),
-    monotonicMs: () => performance.now(),
+    // Counted from the boot, not from the start of the process, so that a restarted agent can go on measuring.
+    monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
     sleep: async (ms, signal) => {
       try {
         await delay(Math.max(0, ms), undefined, signal === undefined ? {} : { signal });
