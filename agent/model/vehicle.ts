@@ -131,6 +131,7 @@ export class ModelVehicle {
   advance(ms: number): void {
     this.clock.advance(ms);
     this.runtime.tick();
+    if (ms >= 1_000) this.hearFor(Math.min(200, Math.floor(ms / 1_000)));
   }
 
   /** The gateway repeats its line every second for so long, ending now. */

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { modelAssignment, modelRelease, type ModelRelease } from "./model/release.ts";
+import { ModelVehicle } from "./model/vehicle.ts";
+import { modelOffer } from "./model/verifier.ts";
+import { watchInvariants } from "./model/invariants.ts";
+import { calmLine } from "./safety/example-vehicle.ts";
+
+const good = [modelRelease({ version: "1.0.0" }), modelRelease({ version: "1.1.0", oneshots: ["calibrate"] })];
+const bad = [
+  modelRelease({ version: "2.0.0-crash", behaviour: { exitMs: 1_500 } }),
+  modelRelease({ version: "2.0.1-late-crash", behaviour: { exitMs: 40_000 }, health: { maxRestarts: 0 } }),
+  modelRelease({ version: "2.0.2-never-ready", behaviour: { readyMs: Number.POSITIVE_INFINITY } }),
+  modelRelease({ version: "2.0.3-refuses", behaviour: { startsOk: false } }),
+  modelRelease({ version: "2.0.4-unfit", compatibility: { vehicleModels: ["other"] } }),
+];
+const releases: readonly ModelRelease[] = [...good, ...bad];
+
+type Action =
+  | {
+      readonly kind: "assign";
+      readonly release: number;
+      readonly retry: boolean;
+      readonly start: "allowed" | "withheld";
+    }
+  | { readonly kind: "passes"; readonly count: number; readonly stepMs: number }
+  | { readonly kind: "kill-after"; readonly calls: number }
+  | { readonly kind: "reboot" }
+  | { readonly kind: "signals"; readonly say: "calm" | "driving" | "autonomous" | "nothing" }
+  | { readonly kind: "network"; readonly up: boolean }
+  | { readonly kind: "crash"; readonly which: number }
+  | { readonly kind: "disk"; readonly freeMb: number };
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("assign" as const),
+      release: fc.nat(releases.length - 1),
+      retry: fc.boolean(),
+      start: fc.constantFrom("allowed" as const, "allowed" as const, "withheld" as const),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant("passes" as const),
+      count: fc.integer({ min: 1, max: 60 }),
+      stepMs: fc.constantFrom(0, 200, 1_000, 20_000),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("kill-after" as const), calls: fc.nat(60) }) },
+  { weight: 1, arbitrary: fc.constant({ kind: "reboot" as const }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("signals" as const),
+      say: fc.constantFrom(
+        "calm" as const,
+        "calm" as const,
+        "driving" as const,
+        "autonomous" as const,
+        "nothing" as const,
+      ),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("network" as const), up: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("crash" as const), which: fc.nat(3) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("disk" as const), freeMb: fc.constantFrom(10, 100_000) }) },
+);
+
+void test("from any reachable state, with kills between any two calls: one set at a time, gates before every stop, and rest when faults end", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { minLength: 1, maxLength: 25 }), async (actions) => {
+      const vehicle = new ModelVehicle();
+      for (const release of releases) vehicle.publish(release);
+      const invariants = watchInvariants(vehicle);
+      let sequence = 0;
+      let newest: ModelRelease | undefined;
+      for (const one of actions) {
+        switch (one.kind) {
+          case "assign": {
+            newest = releases[one.release];
+            if (newest === undefined) break;
+            sequence += 1;
+            const { retry, start } = one;
+            vehicle.offer(modelOffer(modelAssignment(newest, sequence, { retry, start })));
+            break;
+          }
+          case "passes":
+            for (let count = 0; count < one.count; count++) {
+              await vehicle.pass();
+              vehicle.advance(one.stepMs);
+              invariants.check();
+            }
+            break;
+          case "kill-after":
+            vehicle.killAfterCalls = one.calls;
+            break;
+          case "reboot":
+            vehicle.reboot();
+            invariants.rebooted();
+            break;
+          case "signals":
+            vehicle.line = lineFor(one.say);
+            if (one.say === "calm") vehicle.hearFor(130);
+            break;
+          case "network":
+            vehicle.networkUp = one.up;
+            break;
+          case "crash": {
+            const victim = vehicle.runtime.running()[one.which];
+            if (victim !== undefined) vehicle.runtime.end(victim.instanceId, 139);
+            break;
+          }
+          case "disk":
+            vehicle.freeMb = one.freeMb;
+            break;
+        }
+        invariants.check();
+      }
+      await heal(vehicle, sequence, newest);
+      invariants.check();
+      assertAtRest(vehicle, newest);
+    }),
+    { numRuns: 300, endOnFailure: false },
+  );
+});
+
+async function heal(vehicle: ModelVehicle, sequence: number, newest: ModelRelease | undefined): Promise<void> {
+  vehicle.killAfterCalls = undefined;
+  vehicle.networkUp = true;
+  vehicle.freeMb = 100_000;
+  vehicle.line = calmLine;
+  vehicle.hearFor(130);
+  if (newest !== undefined) vehicle.offer(modelOffer(modelAssignment(newest, sequence + 1)));
+  for (let count = 0; count < 400; count++) {
+    const step = await vehicle.pass();
+    if (step?.kind === "settled") break;
+    const waitMs = step?.kind === "hold" ? step.wakeWhen.afterMs : 0;
+    vehicle.advance(waitMs);
+  }
+  await vehicle.settle();
+}
+
+/** What is wanted runs, or what was committed before it; or nothing ever could. */
+function assertAtRest(vehicle: ModelVehicle, newest: ModelRelease | undefined): void {
+  const { state, runtime } = vehicle;
+  assert.equal(state.trial, null);
+  assert.equal(state.rollback, null);
+  const running = runtime.runningSets();
+  if (state.active === null) assert.deepEqual(running, []);
+  else assert.deepEqual(running, [state.active.manifestDigest]);
+  if (newest === undefined) return;
+  const isActive = state.active?.manifestDigest === newest.manifestDigest;
+  const report = vehicle.lastReport;
+  assert.equal(report?.sequence !== undefined, true);
+  if (good.includes(newest) && !state.quarantine.some((entry) => entry.manifestDigest === newest.manifestDigest)) {
+    assert.ok(isActive, "a good release is reached");
+    assert.equal(report?.status, "converged");
+  } else if (!isActive) {
+    assert.ok(report?.status === "failed" || report?.status === "rolled_back", report?.status);
+    assert.ok((report?.reasonCodes.length ?? 0) > 0, "no silent failure");
+  }
+}
+
+function lineFor(say: "calm" | "driving" | "autonomous" | "nothing"): ModelVehicle["line"] {
+  switch (say) {
+    case "calm":
+      return calmLine;
+    case "driving":
+      return { ...calmLine, speedMps: 16.7 };
+    case "autonomous":
+      return { ...calmLine, mode: "autonomous" };
+    case "nothing":
+      return null;
+  }
+}
