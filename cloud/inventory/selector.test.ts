@@ -80,11 +80,7 @@ describe("a selector", () => {
           },
           plain,
         ),
-        fc.record(
-          { kind: fc.constant("id" as const), value: fc.stringMatching(/^[a-z0-9][a-z0-9-]{1,20}$/) },
-          { noNullPrototype: true },
-          plain,
-        ),
+        fc.record({ kind: fc.constant("id" as const), value: fc.stringMatching(/^[a-z0-9][a-z0-9-]{1,20}$/) }, plain),
         fc.record(
           {
             kind: fc.constant("status" as const),

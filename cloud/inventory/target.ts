@@ -17,8 +17,8 @@ export type TargetQuery =
   | { readonly ok: false; readonly position: number; readonly expected: string };
 
 /**
- * Members are vehicles that can be assigned at all: not decommissioned, not revoked, without a clone alarm (H19), not
- * excluded. A vehicle list names excluded vehicles only with `includesExcluded`, because somebody named them one by one.
+ * Members are vehicles that can be assigned at all: not decommissioned, not revoked, without a clone alarm (H19), and not
+ * excluded, unless `includesExcluded` says that the caller shows or judges these by himself.
  */
 export function targetQuery(
   target: Target,
@@ -31,7 +31,10 @@ export function targetQuery(
   }
   const parsed = parseSelector(target.selector);
   if (!parsed.ok) return parsed;
-  return { ok: true, members: membersSql(selectorSql(parsed.selector, time.offlineBefore), time, false) };
+  return {
+    ok: true,
+    members: membersSql(selectorSql(parsed.selector, time.offlineBefore), time, options.includesExcluded),
+  };
 }
 
 /** Ids of a list that are not in the inventory or are decommissioned, in order, at most `limit`. */

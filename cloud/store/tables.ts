@@ -82,6 +82,7 @@ export interface VehiclesTable {
   readonly public_key: string | null;
   readonly install_id: string | null;
   readonly acked_seq: Defaulted<number>;
+  readonly report_seq: Defaulted<number>;
   readonly clone_alarm_at: string | null;
   readonly status: Defaulted<ConvergenceStatus>;
   readonly status_since: string;

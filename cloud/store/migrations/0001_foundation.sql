@@ -26,6 +26,8 @@ create table vehicles (
   -- The installation whose reports count now, and how far they have arrived without a gap.
   install_id text,
   acked_seq bigint not null default 0,
+  -- seq of the newest report that status, stack and codes below come from
+  report_seq bigint not null default 0,
   clone_alarm_at timestamptz,
 
   -- Convergence. Whether the vehicle is offline stands beside it: it follows from last_seen_at and the clock.

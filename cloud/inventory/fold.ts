@@ -1,0 +1,118 @@
+import type { ConvergenceStatus, ReasonCode, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
+import { believedTime } from "./times.ts";
+
+/**
+ * How a report changes what the inventory says of its vehicle: pure, so that any order of arrival can be tried. Reports of
+ * one installation are ordered by `seq`; an older one never overwrites a newer one (H19), and what it adds to the timeline
+ * is added once.
+ */
+export interface VehicleState {
+  /** Seq of the newest report that was folded; 0 when none of the current installation was. */
+  readonly reportSeq: number;
+  readonly status: ConvergenceStatus;
+  readonly statusSince: string;
+  readonly reasonCodes: readonly ReasonCode[];
+  readonly desiredRevision: string | null;
+  readonly actualStack: StackRef | null;
+  readonly actualRevision: string | null;
+  readonly committed: StackRef | null;
+  readonly rollbackReady: boolean | null;
+  readonly lastReconcileAt: string | null;
+  readonly latestReportId: string | null;
+  readonly sequenceFloor: number;
+}
+
+export interface TimelineEntry {
+  readonly event: TimelineEventName;
+  readonly at: string;
+  readonly sequence: number;
+  readonly revision: string | null;
+  readonly stack: StackRef | null;
+  readonly reasonCodes: readonly ReasonCode[];
+}
+
+export interface Folded {
+  readonly state: VehicleState;
+  readonly timeline: TimelineEntry | null;
+  /** True for a report that came after a newer one: its timeline entry counts only if there is none like it. */
+  readonly late: boolean;
+}
+
+export function foldReport(state: VehicleState, report: ReconcileReport, receivedAt: string): Folded {
+  const at = believedTime(report.at, receivedAt);
+  const floor = Math.max(state.sequenceFloor, report.sequence);
+  if (report.seq <= state.reportSeq) {
+    return { state: { ...state, sequenceFloor: floor }, timeline: lateEntry(report, at), late: true };
+  }
+  const status = statusFrom(state, report);
+  const reasonCodes = isAbout(state, report) ? report.reasonCodes : [];
+  const changed = status !== state.status;
+  const next: VehicleState = {
+    reportSeq: report.seq,
+    status,
+    statusSince: changed ? laterOf(at, state.statusSince) : state.statusSince,
+    reasonCodes,
+    desiredRevision: state.desiredRevision,
+    actualStack: report.stack,
+    actualRevision: report.desiredStateRevision,
+    committed: report.committed === undefined ? committedBy(state, report) : report.committed,
+    rollbackReady: report.rollbackReady,
+    lastReconcileAt: receivedAt,
+    latestReportId: report.reportId,
+    sequenceFloor: floor,
+  };
+  const told = changed || state.actualRevision !== next.actualRevision || !sameCodes(state.reasonCodes, reasonCodes);
+  return { state: next, timeline: told ? entryOf(report, at) : null, late: false };
+}
+
+/** `pending` as long as the assignment is newer than what the vehicle speaks of. */
+function statusFrom(state: VehicleState, report: ReconcileReport): ConvergenceStatus {
+  return isAbout(state, report) ? report.status : "pending";
+}
+
+/** A renewed, withheld or resumed assignment is of the same revision, so a report about any of them speaks of what is desired. */
+function isAbout(state: VehicleState, report: ReconcileReport): boolean {
+  return report.desiredStateRevision === state.desiredRevision;
+}
+
+/** Without a word on it, only a report of convergence says what is committed. */
+function committedBy(state: VehicleState, report: ReconcileReport): StackRef | null {
+  return report.status === "converged" && report.set === "active" ? report.stack : state.committed;
+}
+
+function entryOf(report: ReconcileReport, at: string): TimelineEntry | null {
+  const event = eventOf(report.status);
+  if (event === null) return null;
+  const { sequence, desiredStateRevision: revision, stack, reasonCodes } = report;
+  return { event, at, sequence, revision, stack, reasonCodes };
+}
+
+/** Repeated refusals of a gate are no news when they come late. */
+function lateEntry(report: ReconcileReport, at: string): TimelineEntry | null {
+  return report.status === "blocked" ? null : entryOf(report, at);
+}
+
+function eventOf(status: ConvergenceStatus): TimelineEventName | null {
+  switch (status) {
+    case "applying":
+      return "apply_start";
+    case "converged":
+      return "ready";
+    case "failed":
+      return "failed";
+    case "blocked":
+      return "blocked";
+    case "rolled_back":
+      return "rolled_back";
+    case "pending":
+      return null;
+  }
+}
+
+function sameCodes(a: readonly ReasonCode[], b: readonly ReasonCode[]): boolean {
+  return a.length === b.length && a.every((code) => b.includes(code));
+}
+
+function laterOf(a: string, b: string): string {
+  return Date.parse(a) >= Date.parse(b) ? a : b;
+}
