@@ -1,6 +1,7 @@
 import type { Envelope } from "@muto/spec";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import type { PublicKey, Signer } from "./keys.ts";
+import { isRecord } from "./strict-json.ts";
 
 /**
  * Why an envelope was refused, in the words of the contract's verification evidence. A signature by a known key that does
@@ -107,10 +108,6 @@ function readSignature(signature: unknown): ReadEnvelope["signatures"][number] |
   const bytes = decodeBase64(sig);
   if (bytes === undefined) return undefined;
   return keyid === undefined ? { sig: bytes } : { keyid, sig: bytes };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function base64Length(bytes: number): number {
