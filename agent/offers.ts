@@ -5,8 +5,8 @@ import type { AgentServices, OfferVerdict } from "./services.ts";
 
 /** What a poll brought. */
 export interface OfferedAssignment {
-  /** Null while the cloud has no assignment for this vehicle. */
-  readonly offer: AssignmentOffer | null;
+  /** Null while the cloud has no assignment for this vehicle; undefined when it is what it was. */
+  readonly offer: AssignmentOffer | null | undefined;
   /** The answer's Date header; it never sets the time. */
   readonly serverDateMs: number | undefined;
 }
@@ -24,7 +24,7 @@ export async function takeOffer(services: OfferServices, offered: OfferedAssignm
   const { store, verifier, logger } = services;
   const { offer, serverDateMs } = offered;
   const { state } = store;
-  if (offer === null) {
+  if (offer === null || offer === undefined) {
     await learn(services, { issuedAtMs: undefined, serverDateMs });
     return undefined;
   }

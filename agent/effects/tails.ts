@@ -10,7 +10,9 @@ import type { Runtime } from "../ports.ts";
 export interface TailKeeper {
   /** Evidence for each tail that is on the disk now. Never fails: a full disk keeps no tails and delays nothing. */
   keep(set: string, reasonCode: ReasonCode): Promise<readonly Evidence[]>;
-  read(digest: string): Promise<Uint8Array | undefined>;
+  /** The one that waits longest for being sent. */
+  oldest(): Promise<{ readonly digest: string; readonly bytes: Uint8Array } | undefined>;
+  forget(digest: string): Promise<void>;
 }
 
 export interface TailLimits {
@@ -24,19 +26,24 @@ export function createTailKeeper(
   folder: string,
   { tailBytesMax, tailsMax }: TailLimits,
 ): TailKeeper {
-  const kept: string[] = [];
   const pathOf = (digest: string) => join(folder, digestHex(digest));
+  let kept: readonly string[] | undefined;
 
+  const known = async (): Promise<readonly string[]> => {
+    const names = kept === undefined ? await disk.list(folder) : [];
+    kept ??= names.filter(({ name }) => NAME.test(name)).map(({ name }) => `sha256:${name}`);
+    return kept;
+  };
+  const forget = async (digest: string): Promise<void> => {
+    kept = (await known()).filter((other) => other !== digest);
+    await disk.remove(pathOf(digest));
+  };
   const store = async (bytes: Uint8Array): Promise<string> => {
     const digest = digestOf(bytes);
     await disk.makeFolder(folder);
-    if (kept.length === 0) kept.push(...(await disk.list(folder)).map(({ name }) => `sha256:${name}`));
     await writeDurably(disk, pathOf(digest), bytes);
-    if (!kept.includes(digest)) kept.push(digest);
-    while (kept.length > tailsMax) {
-      const oldest = kept.shift();
-      if (oldest !== undefined) await disk.remove(join(folder, oldest.slice("sha256:".length)));
-    }
+    kept = [...(await known()).filter((other) => other !== digest), digest];
+    for (const oldest of kept.slice(0, Math.max(0, kept.length - tailsMax))) await forget(oldest);
     return digest;
   };
 
@@ -58,6 +65,16 @@ export function createTailKeeper(
       }
       return evidence;
     },
-    read: (digest) => disk.read(pathOf(digest)),
+    oldest: async () => {
+      for (const digest of await known()) {
+        const bytes = await disk.read(pathOf(digest));
+        if (bytes !== undefined && digestOf(bytes) === digest) return { digest, bytes };
+        await forget(digest);
+      }
+      return undefined;
+    },
+    forget,
   };
 }
+
+const NAME = /^[0-9a-f]{64}$/;

@@ -294,4 +294,4 @@ function bootIdOf(boots: number): string {
 
 const nothingToWatch: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };
 
-const noTails: TailKeeper = { keep: async () => [], read: async () => undefined };
+const noTails: TailKeeper = { keep: async () => [], oldest: async () => undefined, forget: async () => {} };

@@ -112,7 +112,7 @@ export class InstanceWatch {
     if (isOfThisBoot && owner.kind === "process" && (await processes.isAlive(owner.process))) {
       return await this.#comingUp(folder, owner.process);
     }
-    const left = isOfThisBoot ? await processes.bearersOf(folder.instanceId) : [];
+    const left = isOfThisBoot ? await processes.bearersOf(folder.path) : [];
     const pid = left[0];
     if (pid === undefined) {
       // It may have ended, and said so, while we looked.

@@ -78,15 +78,11 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   }
 
   async start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult> {
-    const order = runOrder(this.#options, set, workload, instanceId);
-    if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
     const folder = this.#folder(instanceId);
-    try {
-      await folder.create(order, await readFile(SUPERVISOR));
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      return { ok: false, problem: "start-refused", code: error.code };
-    }
+    const order = runOrder(this.#options, set, workload, folder);
+    if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
+    const created = await this.#create(folder, order);
+    if (created !== undefined) return { ok: false, problem: "start-refused", code: created };
     const limitMs = this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs;
     const spawned = await this.#spawner.spawn(folder.path, "start", limitMs);
     switch (spawned.kind) {
@@ -98,10 +94,10 @@ export class ProcessRuntime implements Runtime, OutputSearch {
         await folder.remove();
         return { ok: false, problem: "start-refused", code: spawned.code };
       case "died":
-        await this.#stop(folder);
+        await this.#undoStart(folder);
         return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
       case "timeout":
-        await this.#stop(folder);
+        await this.#undoStart(folder);
         return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
     }
   }
@@ -148,6 +144,25 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     await this.#watch[Symbol.asyncDispose]();
   }
 
+  /** The operating system's code when it refused; an id that was used before is refused as well. */
+  async #create(folder: RunFolder, order: RunOrder): Promise<string | undefined> {
+    try {
+      await folder.create(order, await readFile(SUPERVISOR));
+      return undefined;
+    } catch (error) {
+      if (error instanceof DiskError) return error.code;
+      throw error;
+    }
+  }
+
+  /** What a supervisor that failed may have started is stopped. It never counted as started, so nothing is left to tell. */
+  async #undoStart(folder: RunFolder): Promise<void> {
+    const { ok } = await this.#stop(folder);
+    if (!ok) return;
+    await this.#watch.release(folder);
+    await folder.remove();
+  }
+
   async #stop(folder: RunFolder): Promise<StopResult> {
     const { clock } = this.#options;
     const deadlineMs = clock.monotonicMs() + (await this.#stopLimitMs(folder));
@@ -178,7 +193,7 @@ function runOrder(
   options: ProcessRuntimeOptions,
   set: SetOnDisk,
   workload: Workload,
-  instanceId: string,
+  { instanceId, path: runFolder }: RunFolder,
 ): RunOrder | undefined {
   const cwd = archiveFolder(set, workload.archive);
   const [name = "", ...args] = workload.argv;
@@ -194,7 +209,7 @@ function runOrder(
     program,
     args,
     cwd,
-    env: workloadEnvironment(set.manifest, workload, options.host, { instanceId, set: set.manifestDigest }),
+    env: workloadEnvironment(set.manifest, workload, options.host, { runFolder, instanceId, set: set.manifestDigest }),
     isolation: options.isolation ?? "auto",
     stop: {
       signal: workload.stop.signal,

@@ -5,21 +5,21 @@ import type { ProcessId } from "./run-records.ts";
 export interface ProcessTable {
   /** Whether this very process, not another one with its number, is there and has not ended. */
   isAlive(process: ProcessId): Promise<boolean>;
-  /** Processes that carry the instance's mark in their environment. */
-  bearersOf(instanceId: string): Promise<readonly number[]>;
+  /** Processes that carry the mark of this run folder in their environment. */
+  bearersOf(runFolder: string): Promise<readonly number[]>;
   /** SIGKILL to this very process, if it is still there. */
   kill(process: ProcessId): Promise<void>;
 }
 
-/** The variable that every process of an instance inherits. */
-export const INSTANCE_MARK = "MUTO_INSTANCE";
+/** The variable that every process of an instance inherits; it holds the run folder's path, which no other instance has. */
+export const RUN_MARK = "MUTO_RUN";
 
 export function procTable(): ProcessTable {
   return {
     isAlive: async ({ pid, startTicks }) => (await startTicksOf(pid)) === startTicks,
-    bearersOf: async (instanceId) => {
+    bearersOf: async (runFolder) => {
       const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-      const mark = Buffer.from(`${INSTANCE_MARK}=${instanceId}\0`);
+      const mark = Buffer.from(`${RUN_MARK}=${runFolder}\0`);
       const bears = await Promise.all(
         names.map(async (name) => (await contentOf(`/proc/${name}/environ`)).includes(mark)),
       );

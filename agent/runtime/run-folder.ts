@@ -23,7 +23,7 @@ import {
 export interface RunFolder {
   readonly path: string;
   readonly instanceId: string;
-  /** Makes the folder, with all a supervisor needs; durable before it resolves. */
+  /** Makes the folder, with all a supervisor needs; durable before it resolves. A folder that is there already is not touched. */
   create(spec: RunOrder, supervisor: Uint8Array): Promise<void>;
   /** The supervisor's program is written again, for one that takes over. */
   renewSupervisor(supervisor: Uint8Array): Promise<void>;
@@ -70,6 +70,7 @@ export function runFolder(disk: Disk, runs: string, instanceId: string): RunFold
     path,
     instanceId,
     create: async (spec, supervisor) => {
+      if ((await disk.stat(path)) !== undefined) throw new DiskError("EEXIST", "makeFolder", path);
       await disk.makeFolder(path);
       await disk.setPermissions(path, 0o700);
       await writeDurably(disk, at("supervisor.mjs"), supervisor);

@@ -152,7 +152,7 @@ async function makeNamespace(spec) {
     detached: true,
     cwd: "/",
     stdio: ["ignore", "pipe", "ignore"],
-    env: { PATH: SYSTEM_PATH, MUTO_INSTANCE: spec.instanceId },
+    env: { PATH: SYSTEM_PATH, MUTO_RUN: process.cwd() },
   });
   const gone = new Promise((resolve) => {
     holder.once("exit", resolve);
@@ -241,7 +241,7 @@ function adopt(me) {
   me.isolation = state?.isolation ?? "degraded";
   me.init = state?.init ?? undefined;
   me.startedAtMs = state?.startedAtMs ?? me.startedAtMs;
-  const workload = typeof state?.pid === "number" ? state : likelyWorkload(me.spec.instanceId);
+  const workload = typeof state?.pid === "number" ? state : likelyWorkload();
   me.pid = workload?.pid;
   me.startTicks = workload?.startTicks;
   me.phase = "running";
@@ -252,8 +252,8 @@ function adopt(me) {
 }
 
 /** Without a record (its supervisor died between the start and the record): the eldest leader of a session that bears our mark. */
-function likelyWorkload(instanceId) {
-  const leaders = bearers(instanceId, undefined).filter(({ pid, session }) => session === pid);
+function likelyWorkload() {
+  const leaders = bearers(undefined).filter(({ pid, session }) => session === pid);
   const insiders = leaders.filter((found) => !isHolder(found, undefined));
   return insiders.toSorted((a, b) => a.startTicks - b.startTicks)[0];
 }
@@ -277,7 +277,7 @@ async function stop(me) {
   // A process that was stopped takes no signal before it continues.
   signalExactly(me, "SIGCONT");
   if (await endsWithin(me, limitMs)) return;
-  for (const who of bearers(me.spec.instanceId, me.pid).filter((found) => !isHolder(found, me))) {
+  for (const who of bearers(me.pid).filter((found) => !isHolder(found, me))) {
     signalExactly(who, "SIGTERM");
     signalExactly(who, "SIGCONT");
   }
@@ -327,7 +327,7 @@ async function sweep(me) {
   // Without a namespace one empty look may have missed a child that was born during it.
   const emptyLooksNeeded = me.isolation === "full" ? 1 : 2;
   for (let pauseMs = 1; emptyLooks < emptyLooksNeeded; pauseMs = Math.min(pauseMs * 2, 200)) {
-    const left = bearers(me.spec.instanceId, me.pid);
+    const left = bearers(me.pid);
     emptyLooks = left.length === 0 && !isAlive(me.init) ? emptyLooks + 1 : 0;
     for (const who of [...left, me.init]) killExactly(who);
     if (left.length > 0) await delay(pauseMs);
@@ -561,9 +561,9 @@ async function untilDead(who) {
   while (isAlive(who)) await delay(200);
 }
 
-/** Every living process that bears the instance's mark in its environment, or belongs to the workload's session or group. */
-function bearers(instanceId, leader) {
-  const mark = Buffer.from(`MUTO_INSTANCE=${instanceId}\0`);
+/** Every living process that bears the run's mark in its environment, or belongs to the workload's session or group. */
+function bearers(leader) {
+  const mark = Buffer.from(`MUTO_RUN=${process.cwd()}\0`);
   return pids().flatMap((pid) => {
     if (pid === process.pid) return [];
     const stat = statOf(pid);

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -36,7 +37,6 @@ export function bench(options: Partial<ProcessRuntimeOptions> = {}): Bench {
   };
   const runtime = another();
   let sets = 0;
-  let instances = 0;
   return {
     root,
     runs,
@@ -51,7 +51,7 @@ export function bench(options: Partial<ProcessRuntimeOptions> = {}): Bench {
       return { manifestDigest: `sha256:${"b".repeat(64)}`, folder, manifest: manifestOf(workloads, probes) };
     },
     start: async (set, name) => {
-      const instanceId = `run-${++instances}`;
+      const instanceId = randomUUID();
       const workload = set.manifest.workloads.find((one) => one.name === name);
       if (workload === undefined) throw new Error(`the set has no workload ${name}`);
       const started = await runtime.start(set, workload, instanceId);
@@ -117,6 +117,15 @@ export async function processesWith(name: string, value: string): Promise<readon
     pids.map(async (pid) => (await readFile(`/proc/${pid}/environ`).catch(() => Buffer.alloc(0))).includes(mark)),
   );
   return pids.filter((_, index) => found[index] === true).map(Number);
+}
+
+/** Living processes with this argument on their command line. */
+export async function processesRunning(argument: string): Promise<readonly number[]> {
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
+  const found = await Promise.all(
+    pids.map(async (pid) => (await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")).split("\0")),
+  );
+  return pids.filter((_, index) => found[index]?.includes(argument)).map(Number);
 }
 
 async function killWorkload(runtime: ProcessRuntime, instanceId: string): Promise<void> {

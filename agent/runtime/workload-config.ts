@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { join, normalize, sep } from "node:path";
 import type { StackManifest, Workload } from "@muto/spec";
-import { INSTANCE_MARK } from "./process-table.ts";
+import { RUN_MARK } from "./process-table.ts";
 
 /**
  * The only variables of the agent's own environment that a workload may see: the agent holds tokens and keys, and a
@@ -12,6 +12,7 @@ export const HOST_VARIABLES = ["PATH", "HOME", "LANG", "TZ"] as const;
 export type HostEnvironment = Readonly<Partial<Record<(typeof HOST_VARIABLES)[number], string>>>;
 
 export interface InstanceMarks {
+  readonly runFolder: string;
   readonly instanceId: string;
   readonly set: string;
 }
@@ -41,7 +42,8 @@ export function workloadEnvironment(
     PYTHONUNBUFFERED: "1",
     ...rosEnvironment(manifest),
     ...workload.env,
-    [INSTANCE_MARK]: marks.instanceId,
+    [RUN_MARK]: marks.runFolder,
+    MUTO_INSTANCE: marks.instanceId,
     MUTO_SET: marks.set,
     MUTO_WORKLOAD: workload.name,
   };
