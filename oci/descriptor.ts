@@ -75,6 +75,15 @@ export function parseIndex(value: unknown): readonly Descriptor[] | undefined {
   return entries.every((entry) => entry !== undefined) ? entries : undefined;
 }
 
+/** Parsed JSON of bytes that a registry gave, undefined when they are none; what it means is for the parsers above. */
+export function jsonIn(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,7 @@
 import { readAnswer } from "./ask.ts";
 import type { RegistryFailure } from "./ask.ts";
 import type { Referrers } from "./client.ts";
-import { parseIndex } from "./descriptor.ts";
+import { jsonIn, parseIndex } from "./descriptor.ts";
 import type { Descriptor } from "./descriptor.ts";
 import { digestHex } from "./digest.ts";
 import { OCI_INDEX } from "./media-types.ts";
@@ -81,12 +81,4 @@ function nextPage(link: string | undefined, target: string): string | undefined 
   if (next === undefined || !URL.canParse(next, base.href)) return undefined;
   const url = new URL(next, base);
   return url.pathname === base.pathname ? `${url.pathname}${url.search}` : undefined;
-}
-
-function jsonIn(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }
