@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { openContentStore } from "@muto/agent/cache/content-store";
 import type { ContentStore } from "@muto/agent/cache/content-store";
 import { DiskError } from "@muto/kit/disk";
+import { seededRandom } from "@muto/kit/random";
 import { digestOf } from "@muto/oci/digest";
 import { crashEverywhere, failEverywhere } from "../crash-points.ts";
 import type { CrashScenario } from "../crash-points.ts";
@@ -26,19 +27,29 @@ async function fetchInPieces(store: ContentStore, { bytes, digest, sizeBytes }: 
   assert.deepEqual(await download.finish(), { ok: true });
 }
 
+async function fetchBoth(store: ContentStore, told: Set<string>): Promise<void> {
+  for (const each of [one, other]) {
+    await fetchInPieces(store, each);
+    told.add(each.digest);
+  }
+}
+
 const scenario: CrashScenario<Set<string>> = {
-  run: async (disk, told) => {
-    const store = await open(disk);
-    for (const each of [one, other]) {
-      await fetchInPieces(store, each);
-      told.add(each.digest);
-    }
-  },
+  run: async (disk, told) => fetchBoth(await open(disk), told),
   nothingTold: () => new Set(),
   check: async (disk, told, cause) => {
     const store = await open(disk);
     for (const { digest, complete } of await store.list()) {
       if (complete) assert.equal(await store.verify(digest), "intact", `${cause}: what is there is whole`);
+    }
+    const found = await store.list();
+    for (const later of disk.crashed(20, seededRandom(1)).disks) {
+      const complete = (await (await open(later)).list()).filter((each) => each.complete);
+      assert.deepEqual(
+        complete,
+        found.filter((each) => each.complete),
+        `${cause}: what was found there stays there`,
+      );
     }
     for (const digest of told) assert.ok(await store.has(digest), `${cause}: what was said to be there is there`);
     for (const each of [one, other]) {
@@ -69,15 +80,15 @@ for (const fault of [
       {
         ...scenario,
         run: async (disk, told) => {
+          // The loop tries again in the same process, with the store that it has.
+          let store: ContentStore | undefined;
           try {
-            await scenario.run(disk, told);
+            store = await open(disk);
+            await fetchBoth(store, told);
           } catch (error) {
             assert.ok(error instanceof DiskError, String(error));
             refused += 1;
-            // The same process tries again, as the loop does.
-            const store = await open(disk);
-            await fetchInPieces(store, one);
-            told.add(one.digest);
+            await fetchBoth(store ?? (await open(disk)), told);
           }
         },
       },
