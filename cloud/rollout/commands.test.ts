@@ -82,7 +82,7 @@ const situations: readonly (readonly [name: string, command: Command, facts: Com
   [
     "with one failure among its members it cannot",
     accept,
-    inconclusive("wave", { verdicts: { canary: null, wave: verdict("wave", "inconclusive", 1) } }),
+    inconclusive("wave", { verdicts: { canary: verdict("canary", "pass"), wave: verdict("wave", "inconclusive", 1) } }),
     "something-failed",
   ],
   ["a pause by a person is not inconclusive", accept, paused, "not-inconclusive"],

@@ -1,6 +1,7 @@
 import type { RolloutOutcome, RolloutPause, RolloutResume, RolloutStage, RolloutStatus } from "@muto/spec";
-import { hasFailures } from "./gate.ts";
-import type { Cast, Verdict } from "./gate.ts";
+import { CASTS, hasFailures } from "./gate.ts";
+import type { Cast } from "./gate.ts";
+import type { Verdicts } from "./machine.ts";
 
 /** What a person, or another decision of a person, asks of a rollout. */
 export type Command =
@@ -20,7 +21,7 @@ export interface CommandFacts {
   readonly returning: readonly Cast[] | null;
   /** Members of each stage that were ever given the release. */
   readonly given: Readonly<Record<Cast, number>>;
-  readonly verdicts: Readonly<Record<Cast, Verdict | null>>;
+  readonly verdicts: Verdicts;
 }
 
 export type Refusal =
@@ -92,7 +93,7 @@ function answerNeedless(how: RolloutResume["how"]): Answer {
 /** The gates are judged again before anything goes on. */
 function answerResume(how: RolloutResume["how"], facts: CommandFacts): Answer {
   const { canary, wave } = facts.verdicts;
-  if (canary?.outcome === "fail" || wave?.outcome === "fail") return { kind: "refuse", refusal: "gate-fails" };
+  if (canary.outcome === "fail" || wave?.outcome === "fail") return { kind: "refuse", refusal: "gate-fails" };
   if (how === "wait") return { kind: "do" };
   if (facts.pause !== "inconclusive") return { kind: "refuse", refusal: "not-inconclusive" };
   if (how === "replaceCanaries") {
@@ -105,7 +106,7 @@ function answerResume(how: RolloutResume["how"], facts: CommandFacts): Answer {
 function answerRollback(cast: Cast | null, facts: CommandFacts): Answer {
   if (cast !== null && facts.given[cast] === 0) return { kind: "refuse", refusal: "nobody-given" };
   const returning = facts.returning ?? [];
-  const asked: readonly Cast[] = cast === null ? ["canary", "wave"] : [cast];
+  const asked: readonly Cast[] = cast === null ? CASTS : [cast];
   const wider = asked.some((one) => !returning.includes(one));
   return facts.returning !== null && !wider ? { kind: "already" } : { kind: "do" };
 }

@@ -46,6 +46,8 @@ export interface RolloutFacts {
   /** An operator took the inconclusive gate of the present stage as passed. */
   readonly accepted: boolean;
   readonly withdrawn: boolean;
+  /** The database is older than what vehicles know, and nobody has confirmed that yet (H16). */
+  readonly restored: boolean;
   readonly settings: RolloutSettings;
   readonly planned: Readonly<Record<Cast, number>>;
   readonly cohorts: readonly Cohort[];

@@ -9,6 +9,7 @@ import type { ClassCounts } from "./classify.ts";
 
 /** Whose members a gate judges. Soak judges the canaries again, watch judges both. */
 export type Cast = NonNullable<RolloutMember["stage"]>;
+export const CASTS = ["canary", "wave"] as const satisfies readonly Cast[];
 
 /** Codes of which one report alone is reason enough to stop, unless the rollout allows some. */
 export const STOPPING_REASONS = [

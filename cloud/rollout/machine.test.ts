@@ -53,6 +53,7 @@ function facts(more: Partial<RolloutFacts>): RolloutFacts {
     pause: null,
     accepted: false,
     withdrawn: false,
+    restored: false,
     settings,
     planned: { canary: planned("canary"), wave: planned("wave") },
     cohorts,
@@ -290,6 +291,16 @@ const situations: readonly (readonly [name: string, facts: Partial<RolloutFacts>
   [
     "a restored database stops even that (H16)",
     { status: "paused", pause: "restored-database", stage: "wave", cohorts: [cohort(converged), wave(rolledBack)] },
+    { kind: "wait", wakeAtMs: null },
+  ],
+  [
+    "a database that is older than the world pauses everything",
+    { restored: true, stage: "wave", cohorts: [cohort(converged), wave(rolledBack)] },
+    { kind: "pauseRestored" },
+  ],
+  [
+    "and leaves what is paused alone, whatever its gate says",
+    { restored: true, status: "paused", pause: "operator", stage: "wave", cohorts: [wave(rolledBack), wave(blocked)] },
     { kind: "wait", wakeAtMs: null },
   ],
   // ── rolling back ──

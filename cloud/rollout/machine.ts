@@ -37,6 +37,7 @@ export type Step =
   | { readonly kind: "startWatch"; readonly untilMs: number }
   | { readonly kind: "complete"; readonly outcome: RolloutOutcome }
   | { readonly kind: "pauseInconclusive"; readonly cast: Cast; readonly rule: GateRule }
+  | { readonly kind: "pauseRestored" }
   | { readonly kind: "withhold" }
   | { readonly kind: "rollBack"; readonly reason: StopReason }
   | { readonly kind: "finishRollback"; readonly outcome: RolloutOutcome }
@@ -72,11 +73,12 @@ type Casts = Readonly<Record<Cast, CastProgress>>;
 function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Verdicts): Step {
   switch (facts.status) {
     case "active":
+      if (facts.restored) return { kind: "pauseRestored" };
       // Everybody had the release already when it was planned: there is nothing to judge and nothing to watch.
       if (facts.planned.canary + facts.planned.wave === 0) return { kind: "complete", outcome: "clean" };
       return stopReason(facts, verdicts) ?? stepForward(facts, casts, verdicts);
     case "paused": {
-      if (facts.pause === "restored-database") return { kind: "wait", wakeAtMs: null };
+      if (facts.restored || facts.pause === "restored-database") return { kind: "wait", wakeAtMs: null };
       const stop = stopReason(facts, verdicts);
       if (stop !== undefined) return stop;
       return casts.canary.mayStart + casts.wave.mayStart > 0 ? { kind: "withhold" } : { kind: "wait", wakeAtMs: null };

@@ -132,6 +132,7 @@ function factsOf(world: World): RolloutFacts {
       lastSeenMs: null,
     },
     offlineAfterMs: OFFLINE_AFTER,
+    restored: false,
   };
 }
 
@@ -214,6 +215,8 @@ function perform(world: World, step: Step): void {
       world.pause = "inconclusive";
       withhold(world);
       return;
+    case "pauseRestored":
+      return assert.fail("no database is restored here");
     case "withhold":
       withhold(world);
       return;
