@@ -1,4 +1,5 @@
 import type { Clock } from "@muto/kit/clock";
+import { DiskError } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
 import type { RunFolder } from "./run-folder.ts";
 import type { RunIdentity } from "./run-records.ts";
@@ -44,9 +45,13 @@ export class Adopter {
     const lastMs = this.#triedAtMs.get(instanceId);
     if (lastMs !== undefined && clock.monotonicMs() - lastMs < ADOPT_AGAIN_MS) return false;
     this.#triedAtMs.set(instanceId, clock.monotonicMs());
-    await folder.mendSpec(identity);
-    await folder.renewSupervisor(await supervisor());
-    const { kind } = await spawner.spawn(path, "adopt", ADOPT_LIMIT_MS);
+    try {
+      await folder.mend(identity, await supervisor());
+    } catch (error) {
+      // On a full disk the old program and the old spec have to do.
+      if (!(error instanceof DiskError)) throw error;
+    }
+    const { kind } = await spawner.adopt(path, ADOPT_LIMIT_MS);
     logger.warn("workload has lost its supervisor", { instanceId, workload: identity.workload, adoption: kind });
     return kind === "running";
   }

@@ -21,14 +21,23 @@ export async function lockAgentState(stateFolder: string): Promise<AgentLock> {
   const file = await open(join(stateFolder, LOCK_FILE), "a+", 0o600);
   const outcome = await flock(file);
   if (outcome === "locked") {
-    await file.truncate(0);
-    await file.appendFile(`${process.pid}\n`);
+    await writeHolder(file);
     return { ok: true, lock: { [Symbol.asyncDispose]: () => file.close() } };
   }
   const holder = Number.parseInt(await file.readFile("utf8"), 10);
   await file.close();
   if (outcome !== "held") return { ok: false, problem: "unavailable", code: outcome.code };
   return { ok: false, problem: "held", pid: Number.isNaN(holder) ? undefined : holder };
+}
+
+/** Only for people to read: a full disk, which has no room for it, must not keep the agent from working. */
+async function writeHolder(file: FileHandle): Promise<void> {
+  try {
+    await file.truncate(0);
+    await file.appendFile(`${process.pid}\n`);
+  } catch {
+    // The lock holds all the same.
+  }
 }
 
 /**

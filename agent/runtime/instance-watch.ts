@@ -1,11 +1,13 @@
+import { DiskError } from "@muto/kit/disk";
 import type { Instance, InstanceState } from "../ports.ts";
 import { Adopter, type AdopterOptions } from "./adopter.ts";
 import { linkKeeper, type LinkKeeper } from "./link-keeper.ts";
-import type { ProcessTable } from "./process-table.ts";
+import type { Bearer, ProcessTable } from "./process-table.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { ProcessId, RunExit, RunIdentity } from "./run-records.ts";
 import type { SupervisorLink } from "./supervisor-link.ts";
 import { within } from "./within.ts";
+import { IDENTITY_MARKS } from "./workload-config.ts";
 
 /** An instance as it is at this moment, and the connection to its supervisor where there is one. */
 export interface Found {
@@ -43,6 +45,7 @@ export class InstanceWatch {
 
   /** Undefined when nothing runs or ran there. */
   async look(folder: RunFolder): Promise<Found | undefined> {
+    if (!(await folder.exists())) return undefined;
     const end = await folder.end();
     if (end?.kind === "refused") return await cleaned(folder);
     if (end?.kind === "ended") return found(end.identity, end.isolation, ended(end.exit));
@@ -113,15 +116,15 @@ export class InstanceWatch {
       return await this.#comingUp(folder, owner.process);
     }
     const left = isOfThisBoot ? await processes.bearersOf(folder.path) : [];
-    const pid = left[0];
-    if (pid === undefined) {
+    const bearer = left[0];
+    if (bearer === undefined) {
       // It may have ended, and said so, while we looked.
       if ((await folder.end()) !== undefined) return await this.look(folder);
       return identity === undefined ? await cleaned(folder) : await this.#lost(folder, identity, isolation);
     }
-    const known = identity ?? unknownIdentity(folder, bootId);
+    const known = identity ?? identityIn(bearer, folder, bootId);
     if (await this.#adopter.adopt(folder, known)) return await this.look(folder);
-    return found(known, isolation, { kind: "running", pid: state?.process?.pid ?? pid, supervised: false });
+    return found(known, isolation, { kind: "running", pid: state?.process?.pid ?? bearer.pid, supervised: false });
   }
 
   /** Its supervisor lives but is not to be spoken to: just starting, or hanging. */
@@ -139,7 +142,13 @@ export class InstanceWatch {
   async #lost(folder: RunFolder, identity: RunIdentity, isolation: Isolation): Promise<Found> {
     const atMs = this.#options.clock.wallMs();
     const exit = { requested: await folder.stopRequested(), code: null, signal: null, atMs };
-    await folder.recordEnd({ ...identity, isolation }, exit);
+    try {
+      await folder.recordEnd({ ...identity, isolation }, exit);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      // Without the record the next look finds the same, only later.
+      this.#options.logger.warn("end of a workload cannot be recorded", { ...identity, code: error.code });
+    }
     return found(identity, isolation, ended(exit));
   }
 }
@@ -159,7 +168,9 @@ async function cleaned(folder: RunFolder): Promise<undefined> {
   await folder.remove();
 }
 
-/** Something of ours runs, and all that was written about it is illegible: it belongs to no set, and is stopped as such. */
-function unknownIdentity({ instanceId }: RunFolder, bootId: string): RunIdentity {
-  return { instanceId, set: "", workload: "", configHash: "", bootId, startedAtMs: 0 };
+/** All that was written is illegible, or the disk was full: every process of an instance also carries what it belongs to. */
+function identityIn({ environment }: Bearer, { instanceId }: RunFolder, bootId: string): RunIdentity {
+  const mark = (name: string) => environment.get(name) ?? "";
+  const { set, workload, configHash } = IDENTITY_MARKS;
+  return { instanceId, set: mark(set), workload: mark(workload), configHash: mark(configHash), bootId, startedAtMs: 0 };
 }

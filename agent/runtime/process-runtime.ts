@@ -7,7 +7,9 @@ import type { BlobReader, Instance, PrepareResult, Runtime, SetOnDisk, StartResu
 import { archiveFolder, unpackedArchives, type Archives } from "./archives.ts";
 import { InstanceWatch } from "./instance-watch.ts";
 import { procTable } from "./process-table.ts";
-import { MENDED_STOP, runFolder, type RunFolder, type RunOrder } from "./run-folder.ts";
+import { MENDED_STOP, RunFolder } from "./run-folder.ts";
+import type { RunOrder } from "./run-records.ts";
+import { SpareFolders } from "./spare-folders.ts";
 import { supervisorSpawner, type SupervisorSpawner } from "./supervisor-process.ts";
 import { programPath, workloadConfigHash, workloadEnvironment, type HostEnvironment } from "./workload-config.ts";
 
@@ -41,7 +43,7 @@ export const PROCESS_LIMITS = {
   /** After SIGKILL: what still lives then is stuck in the kernel. */
   killLimitMs: 10_000,
   /** One of the two parts of an instance's kept output. */
-  outputSegmentBytesMax: 512 * 1024,
+  outputSegmentBytesMax: 128 * 1024,
 } as const;
 
 /** Between two looks at an instance that is being stopped, should its supervisor's news not arrive. */
@@ -60,17 +62,22 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   readonly #archives: Archives;
   readonly #spawner: SupervisorSpawner;
   readonly #watch: InstanceWatch;
+  readonly #spares: SpareFolders;
+  readonly #starting = new Set<string>();
 
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
     this.#archives = unpackedArchives(options.disk);
     this.#spawner = supervisorSpawner(options.nodePath, options.clock);
     const supervisor = () => readFile(SUPERVISOR);
+    this.#spares = new SpareFolders(options.disk, options.runs, supervisor);
     this.#watch = new InstanceWatch({ ...options, processes: procTable(), spawner: this.#spawner, supervisor });
   }
 
   async prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult> {
-    return await this.#archives.prepare(set, blobs, signal);
+    const prepared = await this.#archives.prepare(set, blobs, signal);
+    if (prepared.ok) await this.#keepSpares(set);
+    return prepared;
   }
 
   async verify(set: SetOnDisk): Promise<boolean> {
@@ -81,24 +88,16 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     const folder = this.#folder(instanceId);
     const order = runOrder(this.#options, set, workload, folder);
     if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
-    const created = await this.#create(folder, order);
-    if (created !== undefined) return { ok: false, problem: "start-refused", code: created };
-    const limitMs = this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs;
-    const spawned = await this.#spawner.spawn(folder.path, "start", limitMs);
-    switch (spawned.kind) {
-      case "running":
-        // The connection that is made by looking brings the news of this instance from now on.
-        await this.#watch.look(folder);
-        return { ok: true };
-      case "refused":
-        await folder.remove();
-        return { ok: false, problem: "start-refused", code: spawned.code };
-      case "died":
-        await this.#undoStart(folder);
-        return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
-      case "timeout":
-        await this.#undoStart(folder);
-        return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
+    // What is only being made must not look abandoned to an inspection at the same time.
+    this.#starting.add(instanceId);
+    try {
+      return await this.#start(folder, order);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      return { ok: false, problem: "start-refused", code: error.code };
+    } finally {
+      this.#starting.delete(instanceId);
+      await this.#keepSpares(set);
     }
   }
 
@@ -108,7 +107,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
 
   async inspect(): Promise<readonly Instance[]> {
     const names = (await this.#options.disk.list(this.#options.runs))
-      .filter(({ kind, name }) => kind === "folder" && INSTANCE_ID.test(name))
+      .filter(({ kind, name }) => kind === "folder" && INSTANCE_ID.test(name) && !this.#starting.has(name))
       .map(({ name }) => name);
     const found = await Promise.all(names.map((name) => this.#watch.look(this.#folder(name))));
     return found.flatMap((one) => (one === undefined ? [] : [one.instance]));
@@ -144,14 +143,35 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     await this.#watch[Symbol.asyncDispose]();
   }
 
-  /** The operating system's code when it refused; an id that was used before is refused as well. */
-  async #create(folder: RunFolder, order: RunOrder): Promise<string | undefined> {
+  async #start(folder: RunFolder, order: RunOrder): Promise<StartResult> {
+    await this.#spares.take(folder);
+    const limitMs = this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs;
+    const started = await this.#spawner.start(folder.path, order, limitMs);
+    switch (started.kind) {
+      case "running":
+        // The connection that is made by looking brings the news of this instance from now on.
+        await this.#watch.look(folder);
+        return { ok: true };
+      case "refused":
+        await folder.remove();
+        return { ok: false, problem: "start-refused", code: started.code };
+      case "died":
+        await this.#undoStart(folder);
+        return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
+      case "timeout":
+        await this.#undoStart(folder);
+        return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
+    }
+  }
+
+  /** As many as a set has workloads, so that all of it can be started on a full disk. */
+  async #keepSpares({ manifest }: SetOnDisk): Promise<void> {
     try {
-      await folder.create(order, await readFile(SUPERVISOR));
-      return undefined;
+      await this.#options.disk.makeFolder(this.#options.runs);
+      await this.#spares.keep(manifest.workloads.length);
     } catch (error) {
-      if (error instanceof DiskError) return error.code;
-      throw error;
+      if (!(error instanceof DiskError)) throw error;
+      this.#options.logger.warn("no spare folders for workloads can be made", { code: error.code });
     }
   }
 
@@ -185,7 +205,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
 
   #folder(instanceId: string): RunFolder {
     if (!INSTANCE_ID.test(instanceId)) throw new Error("that is no instance id");
-    return runFolder(this.#options.disk, this.#options.runs, instanceId);
+    return new RunFolder(this.#options.disk, this.#options.runs, instanceId);
   }
 }
 

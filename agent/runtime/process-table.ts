@@ -6,9 +6,14 @@ export interface ProcessTable {
   /** Whether this very process, not another one with its number, is there and has not ended. */
   isAlive(process: ProcessId): Promise<boolean>;
   /** Processes that carry the mark of this run folder in their environment. */
-  bearersOf(runFolder: string): Promise<readonly number[]>;
+  bearersOf(runFolder: string): Promise<readonly Bearer[]>;
   /** SIGKILL to this very process, if it is still there. */
   kill(process: ProcessId): Promise<void>;
+}
+
+export interface Bearer {
+  readonly pid: number;
+  readonly environment: ReadonlyMap<string, string>;
 }
 
 /** The variable that every process of an instance inherits; it holds the run folder's path, which no other instance has. */
@@ -19,11 +24,10 @@ export function procTable(): ProcessTable {
     isAlive: async ({ pid, startTicks }) => (await startTicksOf(pid)) === startTicks,
     bearersOf: async (runFolder) => {
       const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-      const mark = Buffer.from(`${RUN_MARK}=${runFolder}\0`);
-      const bears = await Promise.all(
-        names.map(async (name) => (await contentOf(`/proc/${name}/environ`)).includes(mark)),
+      const all = await Promise.all(
+        names.map(async (name) => ({ pid: Number(name), environment: await environmentOf(name) })),
       );
-      return names.filter((_, index) => bears[index] === true).map(Number);
+      return all.filter(({ environment }) => environment.get(RUN_MARK) === runFolder);
     },
     kill: async ({ pid, startTicks }) => {
       if ((await startTicksOf(pid)) !== startTicks) return;
@@ -43,6 +47,16 @@ async function startTicksOf(pid: number): Promise<number | undefined> {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   if (fields.length < 20 || fields[0] === "Z" || fields[0] === "X") return undefined;
   return Number(fields[19]);
+}
+
+async function environmentOf(pid: string): Promise<ReadonlyMap<string, string>> {
+  const entries = (await contentOf(`/proc/${pid}/environ`)).toString("utf8").split("\0");
+  return new Map(
+    entries.map((entry) => {
+      const at = entry.indexOf("=");
+      return [entry.slice(0, at), entry.slice(at + 1)];
+    }),
+  );
 }
 
 /** A process may end, or belong to somebody else, between any two looks: then there is nothing to read. */

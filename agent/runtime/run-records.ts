@@ -45,12 +45,23 @@ export type RunEnd =
     }
   | { readonly kind: "refused"; readonly code: string };
 
-/** spec.json, as far as the agent reads it again. */
+/** spec.json as far as the agent reads it again. */
 export interface RunSpec extends RunIdentity {
   readonly stop: { readonly limitMs: number; readonly terminateLimitMs: number };
 }
 
-/** owner.N.json: a process, or the agent's word that nothing may ever start here. */
+/** The spec in full, as the supervisor takes it. */
+export interface RunOrder extends RunSpec {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly isolation: "auto" | "degraded";
+  readonly stop: RunSpec["stop"] & { readonly signal: string };
+  readonly output: { readonly segmentBytesMax: number; readonly texts: readonly string[] };
+}
+
+/** owner.N: a process, or the agent's word that nothing may ever start here. */
 export type RunOwner =
   | { readonly kind: "process"; readonly process: ProcessId; readonly bootId: string }
   | { readonly kind: "abandoned" };
@@ -59,7 +70,15 @@ export type RunOwner =
 export const parseRunState = (value: unknown) => parsed(value, readState);
 export const parseRunEnd = (value: unknown) => parsed(value, readEnded) ?? parsed(value, readRefused);
 export const parseRunSpec = (value: unknown) => parsed(value, readSpec);
-export const parseRunOwner = (value: unknown) => parsed(value, readProcess) ?? parsed(value, readAbandoned);
+
+export function parseRunOwner(text: string): RunOwner | undefined {
+  if (text === ABANDONED) return { kind: "abandoned" };
+  const [, pid, startTicks, bootId = ""] = /^(\d{1,9}):(\d{1,15}):([0-9a-f-]{36})$/.exec(text) ?? [];
+  if (pid === undefined || startTicks === undefined) return undefined;
+  return { kind: "process", process: { pid: Number(pid), startTicks: Number(startTicks) }, bootId };
+}
+
+export const ABANDONED = "abandoned";
 
 function parsed<T>(value: unknown, read: (fields: Fields) => T | undefined): T | undefined {
   try {
@@ -129,13 +148,4 @@ function readSpec(fields: Fields): RunSpec {
     ...readIdentity(fields),
     stop: { limitMs: stop.count("limitMs"), terminateLimitMs: stop.count("terminateLimitMs") },
   };
-}
-
-function readProcess(fields: Fields): RunOwner {
-  const process = { pid: fields.count("pid"), startTicks: fields.count("startTicks") };
-  return { kind: "process", process, bootId: fields.text("bootId") };
-}
-
-function readAbandoned(fields: Fields): RunOwner | undefined {
-  return fields.flag("abandoned") ? { kind: "abandoned" } : undefined;
 }

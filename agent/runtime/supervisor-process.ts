@@ -3,12 +3,15 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@muto/kit/clock";
+import type { RunOrder } from "./run-records.ts";
 import { within } from "./within.ts";
 
 /** Starts supervisors; the only place where the agent starts a process. */
 export interface SupervisorSpawner {
-  /** `start` runs the workload of a folder's spec.json, `adopt` takes over from a supervisor that died. */
-  spawn(folder: string, mode: "start" | "adopt", limitMs: number): Promise<SupervisorSpawned>;
+  /** Runs the workload of a spec in a folder. */
+  start(folder: string, spec: RunOrder, limitMs: number): Promise<SupervisorSpawned>;
+  /** Takes over from a supervisor that died. */
+  adopt(folder: string, limitMs: number): Promise<SupervisorSpawned>;
 }
 
 export type SupervisorSpawned =
@@ -20,33 +23,43 @@ export type SupervisorSpawned =
   /** Nothing was heard within the limit; the supervisor was killed, what it may have started was not. */
   | { readonly kind: "timeout" };
 
-export const SUPERVISOR_FILE = "supervisor.mjs";
+const SUPERVISOR_FILE = "supervisor.mjs";
 
 const WORD_BYTES_MAX = 200;
 
 /** `nodePath` runs the supervisors. They see nothing of the agent's environment, and stay when it goes (H2). */
 export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpawner {
-  return {
-    spawn: async (folder, mode, limitMs) => {
-      const complaints = openSync(join(folder, "supervisor.log"), "a", 0o600);
-      let child: ChildProcess;
-      try {
-        child = spawn(nodePath, [SUPERVISOR_FILE, mode], {
-          cwd: folder,
-          detached: true,
-          stdio: ["ignore", "ignore", complaints, "pipe"],
-          env: {},
-        });
-      } finally {
-        closeSync(complaints);
-      }
-      child.unref();
-      const outcome = await within(clock, limitMs, firstWord(child));
-      if (outcome !== undefined) return outcome;
-      child.kill("SIGKILL");
-      return { kind: "timeout" };
-    },
+  const outcomeOf = async (child: ChildProcess, limitMs: number): Promise<SupervisorSpawned> => {
+    child.unref();
+    const outcome = await within(clock, limitMs, firstWord(child));
+    if (outcome !== undefined) return outcome;
+    child.kill("SIGKILL");
+    return { kind: "timeout" };
   };
+  return {
+    start: async (folder, spec, limitMs) => {
+      const child = launch(nodePath, folder, "start");
+      // A supervisor that dies before it has read its spec is heard of in another way.
+      child.stdin?.on("error", () => {});
+      child.stdin?.end(JSON.stringify(spec));
+      return await outcomeOf(child, limitMs);
+    },
+    adopt: async (folder, limitMs) => await outcomeOf(launch(nodePath, folder, "adopt"), limitMs),
+  };
+}
+
+function launch(nodePath: string, folder: string, mode: "start" | "adopt"): ChildProcess {
+  const complaints = openSync(join(folder, "supervisor.log"), "a", 0o600);
+  try {
+    return spawn(nodePath, [SUPERVISOR_FILE, mode], {
+      cwd: folder,
+      detached: true,
+      stdio: ["pipe", "ignore", complaints, "pipe"],
+      env: {},
+    });
+  } finally {
+    closeSync(complaints);
+  }
 }
 
 /** Reads the one line that the supervisor writes to its fourth descriptor once it is known how the start went. */

@@ -3,13 +3,13 @@
  * plain JavaScript for any Node.js from 20 on: each run folder gets its own copy, so that an upgrade of the agent neither
  * changes nor deletes a supervisor that runs.
  *
- *   node supervisor.mjs start   in a run folder that holds spec.json: starts the workload
+ *   node supervisor.mjs start   starts the workload that the spec on standard input describes
  *   node supervisor.mjs adopt   the supervisor before this one died: watches what it left behind
  *
  * The run folder is the working directory. File descriptor 3 takes one line, `running` or `refused CODE`, and is closed.
  *
- *   spec.json       written by the agent: what to run and how to stop it
- *   owner.N.json    who owns the folder; made with link(), so that of two claims for one N exactly one succeeds
+ *   owner.N         symbolic link `PID:START-TICKS:BOOT-ID`, or `abandoned`: of two claims for one N exactly one succeeds
+ *   spec.json       durable: what to run and how to stop it
  *   state.json      durable, once the workload runs: pid and start time (clock ticks since boot), boot id, isolation
  *   exit.json       durable, once nothing of the workload is left
  *   stop-requested  a stop has begun; whoever owns the folder carries it to its end
@@ -18,6 +18,9 @@
  *   seen.json       which of the texts that the spec asks for have been seen in the output
  *   s               Unix socket, JSON lines: a greeting with the range of protocols, then answers to requests
  *                   {protocol, id, op: status|stop|forget|seen} and {event: "state"} whenever the state changes
+ *
+ * On a full disk a workload starts all the same (H8): names cost no blocks, and records that cannot be written now are
+ * kept in memory, told over the socket and written when there is room.
  */
 /* oxlint-disable max-lines -- one file is what makes it independent of the product around it */
 import { spawn } from "node:child_process";
@@ -53,8 +56,9 @@ async function main(mode) {
   // A fault in serving one client must not end the supervision.
   process.on("uncaughtException", complain);
   process.on("unhandledRejection", complain);
-  const spec = JSON.parse(fs.readFileSync("spec.json", "utf8"));
+  const spec = JSON.parse(fs.readFileSync(mode === "adopt" ? "spec.json" : 0, "utf8"));
   if (!claim(mode)) return tell("refused OWNED");
+  if (mode !== "adopt") tryTo(() => writeDurably("spec.json", spec));
   const me = newInstance(spec, mode);
   // Sent to everything when the computer shuts down: then the supervisor is gone as soon as it has nothing left to do.
   process.on("SIGTERM", () => {
@@ -67,7 +71,7 @@ async function main(mode) {
   else {
     const refused = await start(me);
     if (refused !== undefined) {
-      writeDurably("exit.json", { refused });
+      tryTo(() => writeDurably("exit.json", { refused }));
       tell(`refused ${refused}`);
       process.exit(0);
     }
@@ -96,6 +100,7 @@ function newInstance(spec, mode) {
     entrance: undefined,
     startedAtMs: Date.now(),
     exit: undefined,
+    recorded: false,
     clients: new Set(),
     output: openOutput(spec),
   };
@@ -120,8 +125,8 @@ async function start(me) {
     if (namespace !== undefined) killExactly(namespace.init);
     return refused;
   }
-  writeDurably("state.json", stateOf(me));
   if (me.phase === "starting") me.phase = "running";
+  record(me);
   me.markBegun();
   tick(me);
   return undefined;
@@ -245,7 +250,7 @@ function adopt(me) {
   me.pid = workload?.pid;
   me.startTicks = workload?.startTicks;
   me.phase = "running";
-  writeDurably("state.json", stateOf(me));
+  record(me);
   me.markBegun();
   tick(me);
   void untilDead(workload).then(() => ended(me, null, null, undefined));
@@ -391,6 +396,7 @@ function tick(me) {
   let grown = 0;
   tryTo(() => (grown = me.output.look()));
   rouseEntrance(me);
+  if (!me.recorded) record(me);
   if (me.phase === "ended") return;
   const busy = grown > me.spec.output.segmentBytesMax / 8;
   setTimeout(() => tick(me), busy ? outputLookBusyMs : outputLookMs).unref();
@@ -474,22 +480,27 @@ function tell(line) {
 
 // ── Run folder ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+function record(me) {
+  me.recorded = tryTo(() => writeDurably("state.json", stateOf(me)));
+}
+
 /** Nothing starts in a folder that somebody owned before; adoption needs the last owner dead. */
 function claim(mode) {
-  const owners = fs.readdirSync(".").flatMap((name) => /^owner\.(\d+)\.json$/.exec(name)?.[1] ?? []);
+  const owners = fs.readdirSync(".").flatMap((name) => /^owner\.(\d+)$/.exec(name)?.[1] ?? []);
   const last = Math.max(0, ...owners.map(Number));
-  if (mode === "adopt" ? isAlive(readJson(`owner.${last}.json`)) : last > 0) return false;
-  const temporary = `owner.${process.pid}.tmp`;
-  writeDurably(temporary, { ...identityOf(process.pid), bootId: bootId() });
+  if (mode === "adopt" ? isAlive(ownerOf(last)) : last > 0) return false;
   try {
-    fs.linkSync(temporary, `owner.${last + 1}.json`);
+    fs.symlinkSync(`${process.pid}:${statOf(process.pid)?.startTicks}:${bootId()}`, `owner.${last + 1}`);
     return true;
   } catch (error) {
     if (error.code === "EEXIST") return false;
     throw error;
-  } finally {
-    fs.rmSync(temporary, { force: true });
   }
+}
+
+function ownerOf(generation) {
+  const [pid, startTicks, boot] = linkTarget(`owner.${generation}`)?.split(":") ?? [];
+  return { pid: Number(pid), startTicks: Number(startTicks), bootId: boot };
 }
 
 function writeDurably(path, value) {

@@ -17,6 +17,9 @@ export interface InstanceMarks {
   readonly set: string;
 }
 
+/** Variables that say what a process belongs to, to itself and to an agent that finds nothing else about it. */
+export const IDENTITY_MARKS = { set: "MUTO_SET", workload: "MUTO_WORKLOAD", configHash: "MUTO_CONFIG_HASH" } as const;
+
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** `sha256:…` over all that decides what the process is and how it is stopped; equal for equal configurations, whatever the order of keys. */
@@ -44,8 +47,9 @@ export function workloadEnvironment(
     ...workload.env,
     [RUN_MARK]: marks.runFolder,
     MUTO_INSTANCE: marks.instanceId,
-    MUTO_SET: marks.set,
-    MUTO_WORKLOAD: workload.name,
+    [IDENTITY_MARKS.set]: marks.set,
+    [IDENTITY_MARKS.workload]: workload.name,
+    [IDENTITY_MARKS.configHash]: workloadConfigHash(manifest, workload),
   };
 }
 

@@ -1,0 +1,88 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { DiskError, type Disk } from "@muto/kit/disk";
+import { writeDurably } from "@muto/kit/durable-file";
+import type { RunFolder } from "./run-folder.ts";
+
+const SPARE = ".spare-";
+const SUPERVISOR = ".supervisor-";
+
+/**
+ * Folders for instances to come, each with the supervisor's program in it. On a full disk a new folder cannot be made, but
+ * a spare one can be renamed: so that old software can be started again when recordings have filled the disk (H8).
+ */
+export class SpareFolders {
+  readonly #disk: Disk;
+  readonly #runs: string;
+  readonly #supervisor: () => Promise<Uint8Array>;
+  #made = 0;
+
+  constructor(disk: Disk, runs: string, supervisor: () => Promise<Uint8Array>) {
+    this.#disk = disk;
+    this.#runs = runs;
+    this.#supervisor = supervisor;
+  }
+
+  /**
+   * Gives the instance its folder: a spare one, or a new one. Rejects with a DiskError; `EEXIST` when the instance has
+   * been here before, whose folder is then not touched.
+   */
+  async take(folder: RunFolder): Promise<void> {
+    if (await folder.exists()) throw new DiskError("EEXIST", "makeFolder", folder.path);
+    const version = await this.#version();
+    const spare = (await this.#spares(version))[0] ?? (await this.#make(version));
+    await this.#disk.rename(join(this.#runs, spare), folder.path);
+  }
+
+  /** Makes spare folders until there are so many, and removes what an agent of another version left. */
+  async keep(count: number): Promise<void> {
+    const version = await this.#version();
+    for (const { name } of await this.#disk.list(this.#runs)) {
+      if (!name.startsWith(".") || name.startsWith(`${SPARE}${version}-`) || name === programOf(version)) continue;
+      await this.#disk.remove(join(this.#runs, name));
+    }
+    for (let missing = count - (await this.#spares(version)).length; missing > 0; missing--) await this.#make(version);
+  }
+
+  async #spares(version: string): Promise<readonly string[]> {
+    const entries = await this.#disk.list(this.#runs);
+    return entries
+      .map(({ name }) => name)
+      .filter((name) => name.startsWith(`${SPARE}${version}-`) && !name.endsWith("~"));
+  }
+
+  /** One copy of the program for all, linked into each: an agent's upgrade removes its own name of it alone. */
+  async #make(version: string): Promise<string> {
+    const name = await this.#unusedName(version);
+    const partial = join(this.#runs, `${name}~`);
+    await this.#disk.remove(partial);
+    await this.#disk.makeFolder(partial);
+    await this.#disk.setPermissions(partial, 0o700);
+    const program = join(this.#runs, programOf(version));
+    if ((await this.#disk.stat(program)) === undefined) {
+      await writeDurably(this.#disk, program, await this.#supervisor());
+    }
+    await this.#disk.link(program, join(partial, "supervisor.mjs"));
+    await this.#disk.rename(partial, join(this.#runs, name));
+    return name;
+  }
+
+  async #unusedName(version: string): Promise<string> {
+    const used = new Set((await this.#disk.list(this.#runs)).map(({ name }) => name));
+    let name;
+    do name = `${SPARE}${version}-${++this.#made}`;
+    while (used.has(name));
+    return name;
+  }
+
+  async #version(): Promise<string> {
+    return createHash("sha256")
+      .update(await this.#supervisor())
+      .digest("hex")
+      .slice(0, 12);
+  }
+}
+
+function programOf(version: string): string {
+  return `${SUPERVISOR}${version}.mjs`;
+}
