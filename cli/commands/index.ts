@@ -1,15 +1,23 @@
 import type { Command } from "../command.ts";
+import { agentCommands } from "./agent.ts";
 import { auditCommands } from "./audit.ts";
 import { desiredCommands } from "./desired.ts";
 import { fleetCommands } from "./fleet.ts";
+import { releaseCommands } from "./release.ts";
 import { rolloutCommands } from "./rollout.ts";
+import { serveCommands } from "./serve.ts";
+import { trustCommands } from "./trust.ts";
 import { vehicleCommands } from "./vehicle.ts";
 
 /** Every verb, in the order of the help. */
 export const commands: readonly Command[] = [
+  ...serveCommands,
+  ...agentCommands,
   ...fleetCommands,
   ...vehicleCommands,
+  ...releaseCommands,
   ...desiredCommands,
   ...rolloutCommands,
   ...auditCommands,
+  ...trustCommands,
 ];

@@ -1,4 +1,5 @@
-import { STATUS_CODES } from "node:http";
+import { createServer, STATUS_CODES } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import fastify from "fastify";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { timestamp } from "@muto/kit/clock";
@@ -23,12 +24,15 @@ export interface ServerOptions {
   readonly handlers: Handlers;
   readonly vehicleAuth: VehicleAuth;
   readonly rates?: Rates;
+  /** Asked before everything else; true says that it has answered. The development registry stands in front like this. */
+  readonly first?: (request: IncomingMessage, response: ServerResponse) => Promise<boolean>;
   /** Every answer is held against the contract; for tests and development. */
   readonly checksAnswers?: boolean;
 }
 
 /** A request must have arrived completely within this time (slow senders). */
 const REQUEST_TIMEOUT_MS = 60_000;
+const PUSH_TIMEOUT_MS = 900_000;
 const CONNECTION_TIMEOUT_MS = 120_000;
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const PATH_PARAMETER_CHARACTERS_MAX = 200;
@@ -40,9 +44,10 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
  * without a handler, or a handler without an operation, throws here, at the start.
  */
 export function buildServer(options: ServerOptions): FastifyInstance {
-  const { context, handlers } = options;
-  const app = fastify({
+  const { context, handlers, first } = options;
+  const app = fastify<Server>({
     logger: false,
+    ...(first === undefined ? {} : { serverFactory: (handle) => serverBehind(first, handle, context) }),
     exposeHeadRoutes: false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
@@ -77,6 +82,26 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   if (surplus.length > 0) throw new Error(`handlers without an operation in the contract: ${surplus.join(", ")}`);
   for (const route of Object.values(OPERATIONS)) bindOne(binding, handlers, route.operationId);
   return app;
+}
+
+type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** The same limits, but for the time that a large push takes; what `first` throws is logged and ends that connection alone. */
+function serverBehind(first: NonNullable<ServerOptions["first"]>, handle: RequestHandler, { logger }: ApiContext) {
+  return createServer(
+    { requestTimeout: PUSH_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS },
+    (request, response) => {
+      first(request, response).then(
+        (answered) => {
+          if (!answered) handle(request, response);
+        },
+        (error: unknown) => {
+          logger.error("request could not be served", { error: String(error) });
+          response.destroy();
+        },
+      );
+    },
+  );
 }
 
 function bindOne<Id extends OperationId>(binding: Binding, handlers: Handlers, operationId: Id): void {

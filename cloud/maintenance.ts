@@ -1,0 +1,54 @@
+import type { Clock } from "@muto/kit/clock";
+import { timestamp } from "@muto/kit/clock";
+import type { Logger } from "@muto/kit/logger";
+import { sweepSilent } from "./inventory/sweep.ts";
+import { shifted } from "./inventory/times.ts";
+import type { Db } from "./store/database.ts";
+import { trimHistory } from "./store/trim.ts";
+
+export interface MaintenanceOptions {
+  readonly db: Db;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly offlineAfterMs: number;
+}
+
+const SWEEP_MS = 5_000;
+const TRIM_MS = 600_000;
+
+/** What has to be done now and then by one replica or another: notice silence, keep history within its bounds. */
+export function startMaintenance(options: MaintenanceOptions): AsyncDisposable {
+  const stop = new AbortController();
+  const sweep = async () => {
+    for (let more = true; more && !stop.signal.aborted;) {
+      const at = timestamp(options.clock.wallMs());
+      ({ more } = await sweepSilent(options.db, { at, offlineBefore: shifted(at, -options.offlineAfterMs) }));
+    }
+  };
+  const trim = async () => await trimHistory(options.db, timestamp(options.clock.wallMs()));
+  const running = Promise.all([
+    every(SWEEP_MS, sweep, options, stop.signal),
+    every(TRIM_MS, trim, options, stop.signal),
+  ]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+async function every(
+  ms: number,
+  work: () => Promise<void>,
+  { clock, logger }: MaintenanceOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(ms, signal);
+    if (signal.aborted) return;
+    await work().catch((error: unknown) =>
+      logger.error("maintenance failed", { error: error instanceof Error ? error.message : String(error) }),
+    );
+  }
+}
