@@ -3,7 +3,7 @@ import { ulid } from "@muto/kit/ids";
 import { JournalError } from "@muto/kit/journal";
 import { createWake } from "@muto/kit/wake";
 import { tell, type ChangeServices } from "./effects/change.ts";
-import { createEffects, execute, isPatient, RESTLESS_MS } from "./effects/execute.ts";
+import { createEffects, execute, isPatient, isSameWork, RESTLESS_MS } from "./effects/execute.ts";
 import { createReleases } from "./effects/releases.ts";
 import type { TailKeeper } from "./effects/tails.ts";
 import { healthOf, type HealthView } from "./health.ts";
@@ -166,7 +166,7 @@ class ReconcileLoop implements Agent {
         const woken = await this.#wake.wait(RESTLESS_MS, AbortSignal.any([signal, done.signal]));
         if (woken === "aborted") return;
         const next = await this.#plan();
-        if (next.step.kind === step.kind) continue;
+        if (isSameWork(next.step, step)) continue;
         superseded.abort();
         return;
       }

@@ -99,4 +99,14 @@ export function isPatient(step: Step): boolean {
   return step.kind === "fetchRelease" || step.kind === "download" || step.kind === "stage";
 }
 
+/** Whether a look at the world in the middle of a patient step still asks for that very step. */
+export function isSameWork(one: Step, other: Step): boolean {
+  return one.kind === other.kind && subjectOf(one) === subjectOf(other);
+}
+
+function subjectOf(step: Step): string | undefined {
+  if (step.kind === "stage") return step.set.manifestDigest;
+  return step.kind === "fetchRelease" || step.kind === "download" ? step.digest : undefined;
+}
+
 export const RESTLESS_MS = LIMITS.diskRecheckMs;

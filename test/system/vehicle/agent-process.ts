@@ -1,0 +1,8 @@
+import { runAgent } from "@muto/agent/main";
+
+/** The real agent in a process of its own, as `muto agent --config FILE` runs it. */
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+const [, , configFile = ""] = process.argv;
+const log = (line: string) => void process.stderr.write(line);
+process.exitCode = await runAgent({ configFile, signal: stop.signal, log, level: "debug" });
