@@ -23,3 +23,8 @@ export function actorOf(principal: Principal): Actor {
 export function mayCall(principal: Principal, allowed: readonly PrincipalKind[]): boolean {
   return allowed.includes("anonymous") || allowed.some((kind) => kind === principal.kind);
 }
+
+/** A vehicle speaks only for itself; an operator speaks for simulators and for vehicles without an agent. */
+export function speaksFor(principal: Principal, vehicleId: string): boolean {
+  return principal.kind === "operator" || (principal.kind === "vehicle" && principal.id === vehicleId);
+}

@@ -1,0 +1,34 @@
+import { actorText } from "../store/actor.ts";
+import { appendAudit } from "../store/audit.ts";
+import { activateKey, findKey } from "../store/vehicle-keys.ts";
+import { changeVehicle } from "./server/change-vehicle.ts";
+import { refuse } from "./server/operation.ts";
+import type { Handler } from "./server/operation.ts";
+import { actorOf } from "./server/principal.ts";
+
+/** Registers the waiting key with this fingerprint; a former key is revoked and its sessions end. */
+export const acceptVehicle: Handler<"acceptVehicle"> = async (call, context) => {
+  const { keyid, comment } = call.body;
+  const outcome = await changeVehicle(call, context, async (trx, vehicle) => {
+    if (vehicle.key_id === keyid) return { kind: "unchanged" };
+    const key = await findKey(trx, keyid);
+    if (key === undefined || key.vehicleId !== vehicle.id || key.status !== "pending") {
+      const message = `The vehicle ${vehicle.id} has no waiting key with this fingerprint.`;
+      return { kind: "refused", refusal: refuse("CONFLICT_ENROLMENT", message, { what: "key", id: keyid }) };
+    }
+    const actor = actorOf(call.principal);
+    await activateKey(trx, key, { at: call.at, by: actorText(actor) });
+    await appendAudit(trx, {
+      at: call.at,
+      actor,
+      action: "vehicle.accepted",
+      subject: { type: "vehicle", id: vehicle.id },
+      before: { keyid: vehicle.key_id, alarm: vehicle.clone_alarm_at === null ? "none" : "clone" },
+      after: { keyid, alarm: "none" },
+      comment: comment ?? null,
+    });
+    return { kind: "changed" };
+  });
+  if ("data" in outcome) await context.broker.forget(call.params.id);
+  return outcome;
+};
