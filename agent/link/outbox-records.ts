@@ -165,7 +165,7 @@ export function parseOutboxRecord(bytes: Uint8Array): OutboxRecord | undefined {
   const json = end < 0 ? undefined : parseJson(bytes.subarray(0, end), { bytesMax: HEAD_BYTES_MAX, depthMax: 4 });
   if (json?.ok !== true) return undefined;
   try {
-    return readRecord(json.value, bytes.slice(end + 1));
+    return readRecord(json.value, new Uint8Array(bytes.subarray(end + 1)));
   } catch (error) {
     if (error instanceof Malformed) return undefined;
     throw error;
