@@ -96,6 +96,7 @@ async function serve({ clock, disk, logger, config, roots, signal }: Serving): P
       bootId,
       nodePath: process.execPath,
       host: hostEnvironment(),
+      probeAddress: config.runtime.probeAddress,
       startLimitMs: config.runtime.startLimitSec * 1000,
     }),
   );
@@ -106,7 +107,7 @@ async function serve({ clock, disk, logger, config, roots, signal }: Serving): P
     http: systemHttp(),
     mqtt: config.mqtt === undefined ? undefined : createMqttConnector({ url: config.mqtt.url, clock, random, logger }),
     runtime,
-    prober: processProber(runtime),
+    prober: processProber(runtime, config.runtime.probeAddress),
     signals,
     changeFlag: createChangeFlag({ disk, file: config.changeInProgress.file, tell: (change) => signals.tell(change) }),
     boot,

@@ -13,6 +13,11 @@ export const PROBE_LIMITS = {
 /** Workloads listen on either loopback address; no other is ever asked. */
 const LOOPBACK = ["127.0.0.1", "::1"] as const;
 
+/** Where a vehicle's workloads listen: both usual addresses, or the one that its configuration names. */
+function hostsFor(probeAddress: string): readonly string[] {
+  return probeAddress === LOOPBACK[0] ? LOOPBACK : [probeAddress];
+}
+
 const UNSEEN: ProbeSeen = { met: false, seen: null };
 
 /**
@@ -20,7 +25,8 @@ const UNSEEN: ProbeSeen = { met: false, seen: null };
  * something accepts a connection; `log`: the text was, or was never, in the output since the start. What is asked of a
  * workload that does not run is not met, except its log.
  */
-export function processProber(output: OutputSearch): Prober {
+export function processProber(output: OutputSearch, probeAddress: string = LOOPBACK[0]): Prober {
+  const hosts = hostsFor(probeAddress);
   return {
     look: async (probe, instance, signal) => {
       if (instance === undefined) return UNSEEN;
@@ -35,7 +41,7 @@ export function processProber(output: OutputSearch): Prober {
           return await lookAtLog(probe, instance, output);
         case "http":
         case "tcp":
-          return instance.state.kind === "running" ? await lookAtPort(probe, limited) : UNSEEN;
+          return instance.state.kind === "running" ? await lookAtPort(probe, hosts, limited) : UNSEEN;
       }
     },
   };
@@ -50,8 +56,12 @@ async function lookAtLog(
   return { met: seen === probe.seen, seen };
 }
 
-async function lookAtPort(probe: Extract<Probe, { kind: "http" | "tcp" }>, signal: AbortSignal): Promise<ProbeSeen> {
-  for (const host of LOOPBACK) {
+async function lookAtPort(
+  probe: Extract<Probe, { kind: "http" | "tcp" }>,
+  hosts: readonly string[],
+  signal: AbortSignal,
+): Promise<ProbeSeen> {
+  for (const host of hosts) {
     if (probe.kind === "tcp") {
       if (await accepts(host, probe.port, signal)) return { met: true, seen: true };
       continue;

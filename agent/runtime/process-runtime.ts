@@ -23,6 +23,8 @@ export interface ProcessRuntimeOptions {
   /** Program that runs the supervisors: the agent's own Node.js. */
   readonly nodePath: string;
   readonly host: HostEnvironment;
+  /** See MUTO_PROBE_ADDRESS; 127.0.0.1 unless told. */
+  readonly probeAddress?: string;
   /** `auto`: namespaces where kernel and rights allow; `degraded`: never. */
   readonly isolation?: "auto" | "degraded";
   readonly startLimitMs?: number;
@@ -38,6 +40,7 @@ export interface OutputSearch {
 
 export const PROCESS_LIMITS = {
   startLimitMs: 10_000,
+
   /** Between SIGTERM to everything and SIGKILL. */
   terminateLimitMs: 5_000,
   /** After SIGKILL: what still lives then is stuck in the kernel. */
@@ -45,6 +48,8 @@ export const PROCESS_LIMITS = {
   /** One of the two parts of an instance's kept output. */
   outputSegmentBytesMax: 128 * 1024,
 } as const;
+
+const DEFAULT_PROBE_ADDRESS = "127.0.0.1";
 
 /** Between two looks at an instance that is being stopped, should its supervisor's news not arrive. */
 const STOP_LOOK_MS = 1_000;
@@ -229,7 +234,12 @@ function runOrder(
     program,
     args,
     cwd,
-    env: workloadEnvironment(set.manifest, workload, options.host, { runFolder, instanceId, set: set.manifestDigest }),
+    env: workloadEnvironment(set.manifest, workload, options.host, {
+      runFolder,
+      instanceId,
+      set: set.manifestDigest,
+      probeAddress: options.probeAddress ?? DEFAULT_PROBE_ADDRESS,
+    }),
     isolation: options.isolation ?? "auto",
     stop: {
       signal: workload.stop.signal,

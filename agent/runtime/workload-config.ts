@@ -15,6 +15,8 @@ export interface InstanceMarks {
   readonly runFolder: string;
   readonly instanceId: string;
   readonly set: string;
+  /** Loopback address that probes will look at; the workload listens there. */
+  readonly probeAddress: string;
 }
 
 /** Variables that say what a process belongs to, to itself and to an agent that finds nothing else about it. */
@@ -45,6 +47,7 @@ export function workloadEnvironment(
     PYTHONUNBUFFERED: "1",
     ...rosEnvironment(manifest),
     ...workload.env,
+    MUTO_PROBE_ADDRESS: marks.probeAddress,
     [RUN_MARK]: marks.runFolder,
     MUTO_INSTANCE: marks.instanceId,
     [IDENTITY_MARKS.set]: marks.set,
