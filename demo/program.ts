@@ -16,12 +16,14 @@ export interface MutoProgram {
   stop(): Promise<void>;
 }
 
+/** `main` names another copy of the program, such as the next version of an agent. */
 export function startMuto(
   args: readonly string[],
-  options: { env?: Readonly<Record<string, string>>; logFile: string },
+  options: { env?: Readonly<Record<string, string>>; logFile: string; main?: string },
 ): MutoProgram {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MUTO_")));
-  const child: ChildProcess = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...args], {
+  const program = options.main ?? main;
+  const child: ChildProcess = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program, ...args], {
     env: { ...clean, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
