@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import { writeDurably } from "@muto/kit/durable-file";
-import { ContentError, digestHex } from "@muto/oci/digest";
+import { ContentError, createDigester, digestHex, type Digester } from "@muto/oci/digest";
 import { encodeListing, parseListing, verifyTree } from "@muto/oci/tree";
 import { unpack, type UnpackLimits } from "@muto/oci/unpack";
 import type { BlobReader, PrepareResult, SetOnDisk } from "../ports.ts";
@@ -27,8 +27,8 @@ export function unpackedArchives(disk: Disk, limits: Partial<UnpackLimits> = {})
         for (const digest of archivesOf(set)) {
           signal.throwIfAborted();
           if (await isWhole(disk, set, digest)) continue;
-          const refusal = await unpackOne(disk, set, digest, untilAborted(blobs(digest), signal), limits);
-          if (refusal !== undefined) return { ok: false, problem: "malformed-archive", code: refusal };
+          const refusal = await unpackOne(disk, set, digest, (wanted) => untilAborted(blobs(wanted), signal), limits);
+          if (refusal !== undefined) return refusal;
         }
         return { ok: true };
       } catch (error) {
@@ -48,25 +48,49 @@ export function unpackedArchives(disk: Disk, limits: Partial<UnpackLimits> = {})
   };
 }
 
-/** The tree takes its final name before its list is written, so that a list always speaks of a tree that is there. */
+/**
+ * The tree takes its final name before its list is written, so that a list always speaks of a tree that is there. What
+ * went bad on this disk is no fault of the release and must not ban it (H14): only bytes that have their digest can be a
+ * malformed archive.
+ */
 async function unpackOne(
   disk: Disk,
   set: SetOnDisk,
   digest: string,
-  blob: AsyncIterable<Uint8Array>,
+  blobs: BlobReader,
   limits: Partial<UnpackLimits>,
-): Promise<string | undefined> {
+): Promise<PrepareResult | undefined> {
   const folder = archiveFolder(set, digest);
   const partial = `${folder}.partial`;
   await disk.remove(listingPath(folder));
   await disk.remove(partial);
-  const unpacked = await unpack(disk, blob, { folder: partial, limits });
-  if (!unpacked.ok) return unpacked.problem;
+  const digester = createDigester();
+  const unpacked = await unpack(disk, hashed(blobs(digest), digester), { folder: partial, limits });
+  if ((unpacked.ok ? digester.digest() : await digestOf(blobs(digest))) !== digest) {
+    await disk.remove(partial);
+    return BLOB_DAMAGED;
+  }
+  if (!unpacked.ok) return { ok: false, problem: "malformed-archive", code: unpacked.problem };
   await disk.remove(folder);
   await disk.rename(partial, folder);
   await disk.syncFolder(set.folder);
   await writeDurably(disk, listingPath(folder), encodeListing(unpacked.listing));
   return undefined;
+}
+
+const BLOB_DAMAGED: PrepareResult = { ok: false, problem: "storage", code: "BLOB_DAMAGED" };
+
+async function* hashed(source: AsyncIterable<Uint8Array>, digester: Digester): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    digester.update(chunk);
+    yield chunk;
+  }
+}
+
+async function digestOf(source: AsyncIterable<Uint8Array>): Promise<string> {
+  const digester = createDigester();
+  for await (const chunk of source) digester.update(chunk);
+  return digester.digest();
 }
 
 async function isWhole(disk: Disk, set: SetOnDisk, digest: string): Promise<boolean> {
@@ -93,7 +117,7 @@ async function* untilAborted(source: AsyncIterable<Uint8Array>, signal: AbortSig
 }
 
 function asResult(error: unknown): PrepareResult {
-  if (error instanceof ContentError) return { ok: false, problem: "storage", code: "BLOB_DAMAGED" };
+  if (error instanceof ContentError) return BLOB_DAMAGED;
   if (!(error instanceof DiskError)) throw error;
   const noSpace = error.code === "ENOSPC" || error.code === "EDQUOT";
   return { ok: false, problem: noSpace ? "no-space" : "storage", code: error.code };

@@ -138,7 +138,7 @@ async function killWorkload(runtime: ProcessRuntime, instanceId: string): Promis
   }
 }
 
-function workloadOf(name: string): Workload {
+export function workloadOf(name: string): Workload {
   return {
     name,
     type: "native",
@@ -151,7 +151,7 @@ function workloadOf(name: string): Workload {
   };
 }
 
-function manifestOf(workloads: readonly Workload[], probes: readonly Probe[]): StackManifest {
+export function manifestOf(workloads: readonly Workload[], probes: readonly Probe[] = []): StackManifest {
   return {
     kind: "muto.stack/v1",
     name: "stack",
