@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { root, run, seconds, tool } from "./process.ts";
+import { checkConfigurationPage } from "./configuration-page.ts";
 import { incompleteLockEntries } from "./lock-check.ts";
 
 /** Every static check, each by itself; all run even when one fails. `--fix` formats and mends what can be mended. */
@@ -12,6 +13,7 @@ const checks: readonly (readonly [name: string, check: () => Promise<number>, ne
     () => run(node, [join(root, "spec", "generate.ts"), fix ? "--write" : "--check"]),
     "npm run spec",
   ],
+  ["settings page", async () => checkConfigurationPage(fix), "npm run fmt"],
   ["types", () => run(tool("tsc"), ["-p", "."]), "fix the types"],
   [
     "lint",
