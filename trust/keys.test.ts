@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { generateKey, parsePrivateKey, parsePublicKey } from "./keys.ts";
+import { generateKey, keyFromSeed, parsePrivateKey, parsePublicKey } from "./keys.ts";
 
 const ALGORITHMS = ["ed25519", "ecdsa-p256"] as const;
 
@@ -30,6 +30,21 @@ for (const algorithm of ALGORITHMS) {
     assert.equal(read.key.verify(new Uint8Array(), new Uint8Array(64)), false);
   });
 }
+
+test("a seed gives always the same Ed25519 key (RFC 8032, 7.1, test 1)", async () => {
+  const seed = Buffer.from("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "hex");
+  const { signer, privatePem } = keyFromSeed(seed);
+  const der = Buffer.from(signer.publicKey.pem.replaceAll(/-----[A-Z ]+-----|\s/g, ""), "base64");
+  assert.equal(der.subarray(-32).toString("hex"), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+  const signature = Buffer.from(await signer.sign(new Uint8Array())).toString("hex");
+  assert.match(
+    signature,
+    /^e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b/,
+  );
+  const again = parsePrivateKey(privatePem);
+  assert.ok(again.ok && again.signer.publicKey.keyid === signer.publicKey.keyid);
+  assert.throws(() => keyFromSeed(seed.subarray(1)), RangeError);
+});
 
 test("the encoding of an ECDSA signature is DER and nothing else", async () => {
   const { signer } = await generateKey("ecdsa-p256");

@@ -81,6 +81,19 @@ export async function generateKey(algorithm: KeyAlgorithm): Promise<GeneratedKey
   };
 }
 
+/** The DER that stands before the 32 bytes of an Ed25519 private key, in the one encoding that such keys have. */
+const ED25519_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+
+/**
+ * The Ed25519 key that belongs to 32 given bytes: whoever knows the bytes has the key. For simulations that must run the same
+ * way twice, and for public test vectors; keys that protect something come from {@link generateKey}.
+ */
+export function keyFromSeed(seed: Uint8Array): GeneratedKey {
+  if (seed.byteLength !== 32) throw new RangeError("a seed has 32 bytes");
+  const key = createPrivateKey({ key: Buffer.concat([ED25519_PREFIX, seed]), format: "der", type: "pkcs8" });
+  return { signer: signerOf(key, "ed25519"), privatePem: key.export({ format: "pem", type: "pkcs8" }).toString() };
+}
+
 const pairOfKeys = promisify(generateKeyPair);
 
 function newPair(algorithm: KeyAlgorithm): Promise<{ privateKey: KeyObject }> {

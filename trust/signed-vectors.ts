@@ -1,11 +1,11 @@
-import { createHash, createPrivateKey } from "node:crypto";
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { MEDIA_TYPES } from "@muto/spec";
 import type { Assignment, Envelope, ReleaseSignature, TrustFile, VerificationEvidence } from "@muto/spec";
 import { signRelease } from "./cosign.ts";
 import { signAssignment } from "./documents.ts";
 import { signEnvelope } from "./dsse.ts";
-import { parsePrivateKey } from "./keys.ts";
+import { keyFromSeed } from "./keys.ts";
 import type { Signer } from "./keys.ts";
 import { payloadHash } from "./verify-assignment.ts";
 
@@ -154,14 +154,8 @@ function roleOf({ publicKey: { keyid, algorithm, pem } }: Signer) {
   return { threshold: 1, keys: [{ keyid, algorithm, publicKey: pem }] };
 }
 
-/** An Ed25519 key whose seed is the hash of a name, in the one encoding that such keys have. */
 function signerNamed(name: string): Signer {
-  const seed = createHash("sha256").update(`muto vector key: ${name}`).digest();
-  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]);
-  const pem = createPrivateKey({ key: der, format: "der", type: "pkcs8" }).export({ format: "pem", type: "pkcs8" });
-  const parsed = parsePrivateKey(pem.toString());
-  if (!parsed.ok) throw new Error(parsed.problem);
-  return parsed.signer;
+  return keyFromSeed(createHash("sha256").update(`muto vector key: ${name}`).digest()).signer;
 }
 
 function assignmentOf(extra: Partial<Assignment> = {}): Assignment {
