@@ -11,6 +11,7 @@ import {
   type OperationId,
   type Operations,
 } from "@muto/spec";
+import { tokenTimeMs } from "@muto/trust/vehicle-token";
 
 export interface CloudOrigin {
   /** `cloud.url` of the configuration. Nothing is ever fetched from anywhere else (H26). */
@@ -62,7 +63,7 @@ export interface CloudUnavailable {
 
 const ANSWER_BYTES_MAX = 1_048_576;
 const RETRY_AFTER_MS_MAX = 600_000;
-/** Below this nobody corrects a clock: the cloud tolerates minutes. */
+/** A correction smaller than this does not explain a refusal: the cloud tolerates minutes. */
 const SKEW_MS_MIN = 60_000;
 
 /**
@@ -72,21 +73,27 @@ const SKEW_MS_MIN = 60_000;
  */
 export class CloudAsker {
   readonly #origin: CloudOrigin;
-  #skewMs = 0;
+  /** The server's clock and ours, when both were last seen together. */
+  #contact: { readonly serverDateMs: number; readonly wallMs: number } | undefined;
 
   constructor(origin: CloudOrigin) {
     this.#origin = origin;
   }
 
   token(): Promise<string> {
-    return this.#origin.makeToken(this.#origin.clock.wallMs() + this.#skewMs);
+    return this.#origin.makeToken(tokenTimeMs(this.#origin.clock.wallMs(), this.#contact));
   }
 
   async ask<Id extends OperationId>(request: CloudRequest<Id>): Promise<CloudAnswer> {
-    const skewMs = this.#skewMs;
+    const skewMs = this.#skewMs();
     const answer = await this.#askOnce(request);
-    const isClock = answer.kind === "refused" && answer.status === ERRORS.UNAUTHENTICATED.status;
-    return isClock && this.#skewMs !== skewMs ? this.#askOnce(request) : answer;
+    const isTokenRefused = answer.kind === "refused" && answer.status === ERRORS.UNAUTHENTICATED.status;
+    const isClockCorrected = Math.abs(this.#skewMs() - skewMs) >= SKEW_MS_MIN;
+    return isTokenRefused && isClockCorrected ? this.#askOnce(request) : answer;
+  }
+
+  #skewMs(): number {
+    return this.#contact === undefined ? 0 : this.#contact.serverDateMs - this.#contact.wallMs;
   }
 
   async #askOnce<Id extends OperationId>(request: CloudRequest<Id>): Promise<CloudAnswer> {
@@ -123,10 +130,7 @@ export class CloudAsker {
 
   async #read({ status, headers, body }: HttpResponse): Promise<CloudAnswer> {
     const serverDateMs = dateOf(headers);
-    if (serverDateMs !== undefined) {
-      const skewMs = serverDateMs - this.#origin.clock.wallMs();
-      this.#skewMs = Math.abs(skewMs) < SKEW_MS_MIN ? 0 : skewMs;
-    }
+    if (serverDateMs !== undefined) this.#contact = { serverDateMs, wallMs: this.#origin.clock.wallMs() };
     const bytes = await readBody(body, ANSWER_BYTES_MAX);
     const json = bytes.byteLength === 0 ? undefined : parseJson(bytes);
     const value = json?.ok === true ? json.value : undefined;
