@@ -95,7 +95,7 @@ export async function loadRollout(
     settings: row.settings,
     planned: { canary: row.planned_canary, wave: row.planned_wave },
     cohorts: await readCohorts(db, row.id, moment),
-    returns: await readReturns(db, row.id, moment),
+    returns: row.returning_stages === null ? NOBODY_RETURNS : await readReturns(db, row.id, moment),
     clockFromMs: (clock ?? moment.nowMs) - row.settings.stageDeadlineSec * 1000,
     soakUntilMs: deadlineOf("soak"),
     watchUntilMs: deadlineOf("watch"),
@@ -104,6 +104,8 @@ export async function loadRollout(
   };
   return { row, stages, facts };
 }
+
+const NOBODY_RETURNS = { converged: 0, failed: 0, open: 0, offline: 0, without: 0, lastSeenMs: null } as const;
 
 /** The canaries stay under the clock of their own stage while they soak. */
 function clockStage(stage: RolloutStage): RolloutStage {
