@@ -21,7 +21,7 @@ export interface OutboxEntry {
   readonly reportId: string;
   /** A terminal outcome is never dropped. */
   readonly terminal: boolean;
-  /** Two successive reports with the same key say the same; null says that nothing else does. */
+  /** Reports with the same key say the same; null says that nothing else does. */
   readonly mergeKey: string | null;
   readonly body: Uint8Array;
   readonly seq: number | null;
@@ -78,30 +78,34 @@ export function applyOutboxRecord(state: OutboxState, record: OutboxRecord): Out
   }
 }
 
+export type Admission =
+  | { readonly kind: "queued" | "merged"; readonly record: Extract<OutboxRecord, { kind: "report" }> }
+  /** The newest report is the same outcome and nobody has seen it: the first time that it was said stands. */
+  | { readonly kind: "said" }
+  | { readonly kind: "full" };
+
 /**
- * The record that takes a report in, or undefined when there is no room. First the report takes the place of the newest
- * one if that says the same; then older repeats go, then the oldest of what is no outcome. What has a number stays: it may
- * have been seen. Outcomes stay.
+ * How a report is taken in. If the newest one says the same, one of the two is enough. Without room, what a later report
+ * says again goes first, then the oldest of what is no outcome. What has a number stays, for it may have been seen; and an
+ * outcome stays as long as no later report says the same, so weeks offline cost repeats, never an outcome.
  */
-export function recordFor(
-  state: OutboxState,
-  entry: OutboxEntry,
-  limits: OutboxLimits,
-): Extract<OutboxRecord, { kind: "report" }> | undefined {
+export function admit(state: OutboxState, entry: OutboxEntry, limits: OutboxLimits): Admission {
   const newest = state.entries.at(-1);
-  const merged = newest !== undefined && isDispensable(newest) && !entry.terminal && saysTheSame(newest, entry);
-  const removed = merged ? [newest.reportId] : [];
-  let left = merged ? state.entries.slice(0, -1) : state.entries;
+  const repeats = newest !== undefined && newest.seq === null && saysTheSame(newest, entry);
+  if (repeats && newest.terminal) return { kind: "said" };
+  const removed = repeats ? [newest.reportId] : [];
+  let left = repeats ? state.entries.slice(0, -1) : state.entries;
   let dropped = 0;
   while (!fits([...left, entry], limits)) {
-    const dispensable = left.filter(isDispensable);
-    const victim = dispensable.find((one) => saidAgain([...left, entry], one)) ?? dispensable[0];
-    if (victim === undefined) return undefined;
+    const unseen = left.filter(({ seq }) => seq === null);
+    const repeated = unseen.find((one) => saidAgain([...left, entry], one));
+    const victim = repeated ?? unseen.find(({ terminal }) => !terminal);
+    if (victim === undefined) return { kind: "full" };
     left = left.filter((one) => one !== victim);
     removed.push(victim.reportId);
-    dropped += 1;
+    if (repeated === undefined) dropped += 1;
   }
-  return { kind: "report", entry, removed, dropped };
+  return { kind: repeats ? "merged" : "queued", record: { kind: "report", entry, removed, dropped } };
 }
 
 /** How many more reports may get a number now. */
@@ -119,12 +123,8 @@ export function recordsOf(state: OutboxState): readonly OutboxRecord[] {
   ];
 }
 
-function isDispensable({ seq, terminal }: OutboxEntry): boolean {
-  return seq === null && !terminal;
-}
-
 function saysTheSame(one: OutboxEntry, other: OutboxEntry): boolean {
-  return one.mergeKey !== null && one.mergeKey === other.mergeKey;
+  return one.mergeKey !== null && one.mergeKey === other.mergeKey && one.terminal === other.terminal;
 }
 
 function saidAgain(entries: readonly OutboxEntry[], entry: OutboxEntry): boolean {

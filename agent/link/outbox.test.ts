@@ -8,15 +8,15 @@ import fc from "fast-check";
 import { openOutbox } from "./outbox.ts";
 import type { Outbox, SealedReport, UnsentReport } from "./outbox.ts";
 import {
+  admit,
   applyOutboxRecord,
   EMPTY_OUTBOX,
   encodeOutboxRecord,
   numberable,
   parseOutboxRecord,
-  recordFor,
   recordsOf,
 } from "./outbox-records.ts";
-import type { OutboxState } from "./outbox-records.ts";
+import type { OutboxRecord, OutboxState } from "./outbox-records.ts";
 
 const ANY_BYTES = 1_000_000;
 const limits = { entriesMax: 4, bytesMax: 2000, inFlightMax: 2, journalBytes: 4096 };
@@ -98,7 +98,7 @@ void test("a repeat takes the place of the newest report if nobody has seen that
   });
 });
 
-void test("without room older repeats go first, then the oldest of what is no outcome; outcomes and numbers stay", async () => {
+void test("without room what is said again goes first, then the oldest of what is no outcome; outcomes and numbers stay", async () => {
   await inFolder(async (reopen) => {
     const outbox = await reopen();
     await outbox.append(report("seen"));
@@ -107,21 +107,47 @@ void test("without room older repeats go first, then the oldest of what is no ou
     await outbox.append(report("y", { mergeKey: "y" }));
     await outbox.append(report("end", { terminal: true }));
     await outbox.append(report("y again", { mergeKey: "y" }));
-    assert.deepEqual([outbox.waiting, outbox.dropped], [4, 1]);
+    assert.deepEqual([outbox.waiting, outbox.dropped], [4, 0], "y is still said");
     await outbox.append(report("end 2", { terminal: true, mergeKey: "y" }));
     await outbox.append(report("end 3", { terminal: true }));
-    assert.deepEqual([outbox.waiting, outbox.dropped], [4, 3]);
+    assert.deepEqual([outbox.waiting, outbox.dropped], [4, 2]);
     assert.equal(await outbox.append(report("end 4", { terminal: true })), "full");
     assert.equal(await outbox.append(report("z")), "full");
-    const all: string[] = [];
-    for (let round = 0; round < 3; round++) {
-      const pending = await outbox.pending(ANY_BYTES);
-      all.push(...sealed(pending));
-      await outbox.acknowledge("install-1", pending.at(-1)?.seq ?? 0);
-    }
-    assert.deepEqual(all, ["install-1/1/seen", "install-1/2/end", "install-1/3/end 2", "install-1/4/end 3"]);
+    assert.deepEqual(await everything(outbox), [
+      "install-1/1/seen",
+      "install-1/2/end",
+      "install-1/3/end 2",
+      "install-1/4/end 3",
+    ]);
   });
 });
+
+void test("an outcome that is repeated every hour takes one place, and the first time that it was said stands", async () => {
+  await inFolder(async (reopen) => {
+    const outbox = await reopen();
+    const converged = (id: string) => report(id, { terminal: true, mergeKey: "converged" });
+    const failed = (id: string) => report(id, { terminal: true, mergeKey: "failed" });
+    assert.equal(await outbox.append(converged("first")), "queued");
+    for (let hour = 0; hour < 100; hour++) assert.equal(await outbox.append(converged(`hour ${hour}`)), "merged");
+    assert.deepEqual(sealed(await outbox.pending(ANY_BYTES)), ["install-1/1/first"]);
+    for (let day = 0; day < 50; day++) {
+      assert.equal(await outbox.append(failed(`failed ${day}`)), "queued");
+      assert.equal(await outbox.append(converged(`converged ${day}`)), "queued");
+    }
+    assert.deepEqual([outbox.waiting, outbox.dropped], [4, 0]);
+    assert.deepEqual((await everything(outbox)).slice(-2), ["install-1/3/failed 49", "install-1/4/converged 49"]);
+  });
+});
+
+async function everything(outbox: Outbox): Promise<string[]> {
+  const all: string[] = [];
+  while (outbox.waiting > 0) {
+    const pending = await outbox.pending(ANY_BYTES);
+    all.push(...sealed(pending));
+    await outbox.acknowledge(outbox.installId, pending.at(-1)?.seq ?? 0);
+  }
+  return all;
+}
 
 void test("H19: an acknowledgement of numbers that were never given begins a new sequence and loses no report", async () => {
   await inFolder(async (reopen) => {
@@ -195,22 +221,23 @@ void test("always: numbers contiguous and never for two reports, order kept, out
     fc.property(fc.array(arbitraryStep, { maxLength: 60 }), (steps) => {
       let state: OutboxState = { ...EMPTY_OUTBOX, installId: "i" };
       const ownerOf = new Map<number, string>();
-      const outcomes = new Set<string>();
-      const acknowledged = new Set<string>();
+      /** By what it says, the report that has to stay until it is acknowledged. */
+      const outcomes = new Map<string, string>();
       let made = 0;
       for (const step of steps) {
-        const record = recordOf(state, step, () => String(made++).padStart(5, "0"));
-        if (record === undefined) continue;
-        const reread = record === "compact" ? recordsOf(state) : [record];
-        for (const each of reread) {
-          const parsed = parseOutboxRecord(encodeOutboxRecord(each));
-          assert.deepEqual(parsed, each);
-          if (each.kind === "acknowledged") {
-            for (const { seq, reportId } of state.entries)
-              if (seq !== null && seq <= each.seq) acknowledged.add(reportId);
+        const before = state;
+        for (const record of recordsFor(state, step, () => String(made++).padStart(5, "0"))) {
+          assert.deepEqual(parseOutboxRecord(encodeOutboxRecord(record)), record);
+          state = applyOutboxRecord(state, record);
+          if (record.kind === "acknowledged") {
+            for (const [said, id] of outcomes) {
+              const entry = before.entries.find(({ reportId }) => reportId === id);
+              if (entry?.seq !== null && entry !== undefined && entry.seq <= record.seq) outcomes.delete(said);
+            }
           }
-          state = applyOutboxRecord(state, each);
-          if (each.kind === "report" && each.entry.terminal) outcomes.add(each.entry.reportId);
+          if (record.kind === "report" && record.entry.terminal && step.kind === "append") {
+            outcomes.set(record.entry.mergeKey ?? record.entry.reportId, record.entry.reportId);
+          }
         }
         const numbers = state.entries.flatMap(({ seq }) => (seq === null ? [] : [seq]));
         assert.deepEqual(
@@ -225,7 +252,7 @@ void test("always: numbers contiguous and never for two reports, order kept, out
           assert.equal(ownerOf.get(seq) ?? reportId, reportId);
           ownerOf.set(seq, reportId);
         }
-        for (const outcome of outcomes) assert.ok(ids.includes(outcome) || acknowledged.has(outcome));
+        for (const outcome of outcomes.values()) assert.ok(ids.includes(outcome), `${outcome} is lost`);
       }
       assert.equal(ownerOf.size, state.lastSeq);
     }),
@@ -237,18 +264,20 @@ type Step =
   | { kind: "number" | "compact" }
   | { kind: "acknowledge"; back: number };
 
-function recordOf(state: OutboxState, step: Step, nextId: () => string) {
+function recordsFor(state: OutboxState, step: Step, nextId: () => string): readonly OutboxRecord[] {
   switch (step.kind) {
     case "append": {
       const { size, ...rest } = step.report;
-      return recordFor(state, { ...rest, reportId: nextId(), body: new Uint8Array(size), seq: null }, limits);
+      const entry = { ...rest, reportId: nextId(), body: new Uint8Array(size), seq: null };
+      const admission = admit(state, entry, limits);
+      return admission.kind === "queued" || admission.kind === "merged" ? [admission.record] : [];
     }
     case "number":
-      return { kind: "numbered", count: numberable(state, limits) } as const;
+      return [{ kind: "numbered", count: numberable(state, limits) }];
     case "acknowledge":
-      return { kind: "acknowledged", seq: Math.max(0, state.lastSeq - step.back) } as const;
+      return [{ kind: "acknowledged", seq: Math.max(0, state.lastSeq - step.back) }];
     case "compact":
-      return "compact" as const;
+      return recordsOf(state);
   }
 }
 

@@ -3,13 +3,13 @@ import type { Disk } from "@muto/kit/disk";
 import { openJournal } from "@muto/kit/journal";
 import type { Journal, JournalError, JournalFound } from "@muto/kit/journal";
 import {
+  admit,
   applyOutboxRecord,
   EMPTY_OUTBOX,
   encodeOutboxRecord,
   numberable,
   HEAD_BYTES_MAX,
   parseOutboxRecord,
-  recordFor,
   recordsOf,
 } from "./outbox-records.ts";
 import type { OutboxLimits, OutboxRecord, OutboxState } from "./outbox-records.ts";
@@ -22,7 +22,8 @@ export interface Outbox extends AsyncDisposable {
   /** With `seq` the identity of a report. A new one begins whenever numbers may have been lost (H19). */
   readonly installId: string;
   /**
-   * Durable when it resolves. `merged`: it took the place of the newest one, which nobody has seen and which said the same.
+   * Durable when it resolves. `merged`: the newest one, which nobody has seen, says the same; one of them is left, of two
+   * equal outcomes the first.
    * `full`: there is no room although everything that may be dropped was; do not begin what cannot be reported. Rejects
    * with a JournalError when the disk refuses.
    */
@@ -39,7 +40,7 @@ export interface Outbox extends AsyncDisposable {
 
 export interface UnsentReport {
   readonly reportId: string;
-  /** An outcome (converged, failed, rolled back): never dropped. */
+  /** An outcome (converged, failed, rolled back): never dropped as long as no later report says the same. */
   readonly terminal: boolean;
   /** Equal for reports that say the same; null when it must stay by itself. */
   readonly mergeKey: string | null;
@@ -133,10 +134,17 @@ class JournalOutbox implements Outbox {
     return this.#inTurn(async () => {
       if (report.body.byteLength > BODY_BYTES_MAX)
         throw new RangeError(`a report has more than ${BODY_BYTES_MAX} bytes`);
-      const record = recordFor(this.#state, { ...report, seq: null }, this.#limits);
-      if (record === undefined) return "full";
-      await this.#record(record);
-      return record.removed.length > record.dropped ? "merged" : "queued";
+      const admission = admit(this.#state, { ...report, seq: null }, this.#limits);
+      switch (admission.kind) {
+        case "full":
+          return "full";
+        case "said":
+          return "merged";
+        case "queued":
+        case "merged":
+          await this.#record(admission.record);
+          return admission.kind;
+      }
     });
   }
 
