@@ -6,6 +6,7 @@ import { fleetCommands } from "./fleet.ts";
 import { releaseCommands } from "./release.ts";
 import { rolloutCommands } from "./rollout.ts";
 import { serveCommands } from "./serve.ts";
+import { simulateCommands } from "./simulate.ts";
 import { trustCommands } from "./trust.ts";
 import { vehicleCommands } from "./vehicle.ts";
 
@@ -13,6 +14,7 @@ import { vehicleCommands } from "./vehicle.ts";
 export const commands: readonly Command[] = [
   ...serveCommands,
   ...agentCommands,
+  ...simulateCommands,
   ...fleetCommands,
   ...vehicleCommands,
   ...releaseCommands,

@@ -1,0 +1,83 @@
+import { openAgent } from "@muto/agent/open-agent";
+import type { AgentPorts, MqttConnector } from "@muto/agent/ports";
+import type { Clock } from "@muto/kit/clock";
+import type { HttpClient } from "@muto/kit/http";
+import { silentLogger } from "@muto/kit/logger";
+import type { Logger } from "@muto/kit/logger";
+import type { Random } from "@muto/kit/random";
+import { parseAgentConfig } from "@muto/spec";
+import type { AgentConfig, AgentConfigInput } from "@muto/spec";
+import type { Signer } from "@muto/trust/keys";
+import type { TrustRoots } from "@muto/trust/roots";
+import { SimulatedDisk } from "./disk.ts";
+import { SimulatedRuntime } from "./runtime.ts";
+import { simulatedSources, SimulatedSignals } from "./signals.ts";
+
+export interface SimulatedVehicleOptions {
+  readonly id: string;
+  readonly model: string;
+  readonly url: string;
+  readonly mqtt: MqttConnector | undefined;
+  readonly pollSec: number;
+  readonly healthSec: number;
+  readonly signer: Signer;
+  readonly roots: TrustRoots;
+  readonly http: HttpClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bootId: string;
+  readonly start: "parked" | "driving";
+  readonly logger?: Logger;
+}
+
+/** The production agent on a simulated computer: disk, workloads and signals are in memory, the network is whatever it is given. */
+export interface SimulatedVehicle extends AsyncDisposable {
+  readonly id: string;
+  readonly runtime: SimulatedRuntime;
+  readonly signals: SimulatedSignals;
+  /** Runs the agent until it is told to stop; rejects on a bug of the agent. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export async function createSimulatedVehicle(options: SimulatedVehicleOptions): Promise<SimulatedVehicle> {
+  const { id, clock, random, http, mqtt, bootId, signer, roots } = options;
+  const runtime = new SimulatedRuntime({ clock, bootId });
+  const signals = new SimulatedSignals(clock, options.start);
+  const ports: AgentPorts = {
+    clock,
+    random,
+    http,
+    mqtt,
+    runtime,
+    signals,
+    disk: new SimulatedDisk({ durability: "immediate" }),
+    prober: runtime,
+    changeFlag: { assert: async () => {} },
+    boot: { id: async () => bootId },
+    logger: options.logger ?? silentLogger,
+  };
+  const opened = await openAgent(ports, { config: configOf(options), roots, signer });
+  return {
+    id,
+    runtime,
+    signals,
+    run: async (signal) => await opened.run(signal),
+    [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
+  };
+}
+
+function configOf({ id, model, url, pollSec, healthSec }: SimulatedVehicleOptions): AgentConfig {
+  const config: AgentConfigInput = {
+    kind: "muto.agent/v1",
+    vehicle: { id, model, os: "debian-12", rosDistro: "humble", timezone: "Etc/UTC" },
+    cloud: { url, pollSec, healthSec },
+    registry: { url },
+    stateDir: "/state",
+    trustFile: "/trust.json",
+    safety: { diskReserveMb: 1 },
+    signals: simulatedSources,
+  };
+  const parsed = parseAgentConfig(config);
+  if (!parsed.ok) throw new Error(`the simulated vehicle's configuration is wrong: ${JSON.stringify(parsed.problems)}`);
+  return parsed.value;
+}
