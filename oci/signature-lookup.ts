@@ -29,6 +29,7 @@ export interface SignatureLookup {
   readonly failures: readonly { readonly place: SignaturePlace; readonly failure: RegistryFailure }[];
 }
 
+/** In each place, so that rubbish in one cannot hide what lies in another. */
 const CANDIDATES_MAX = 32;
 const PAYLOAD_BYTES_MAX = 15_000;
 const BUNDLE_BYTES_MAX = 45_000;
@@ -53,7 +54,7 @@ export async function lookUpSignatures(
   await collectTagged(client, options, candidates, failures);
 
   const found: FoundSignature[] = [];
-  for (const candidate of candidates.slice(0, CANDIDATES_MAX)) {
+  for (const candidate of candidates) {
     const signature = await fetchSignature(client, options, candidate, failures);
     if (signature === undefined) continue;
     const verified = verifyReleaseSignature(signature, options.manifestDigest, options.keys);
@@ -90,7 +91,7 @@ async function collectReferrers(
     const manifest = await fetchManifest(client, options, digest, place, failures);
     if (manifest === undefined || (manifest.subject !== undefined && manifest.subject.digest !== manifestDigest))
       continue;
-    candidates.push(...manifest.layers.map((layer) => ({ place, layer })));
+    candidates.push(...manifest.layers.slice(0, 1).map((layer) => ({ place, layer })));
   }
 }
 
@@ -102,7 +103,7 @@ async function collectTagged(
 ): Promise<void> {
   const place = "signature-tag";
   const manifest = await fetchManifest(client, options, signatureTag(options.manifestDigest), place, failures);
-  candidates.push(...(manifest?.layers ?? []).map((layer) => ({ place, layer }) as const));
+  candidates.push(...(manifest?.layers ?? []).slice(0, CANDIDATES_MAX).map((layer) => ({ place, layer }) as const));
 }
 
 async function fetchManifest(

@@ -225,6 +225,39 @@ describe("unpacking", () => {
     assert.equal(await disk.stat(into), undefined);
   });
 
+  test("everything is synced before it is done, and nothing stays open, whatever happens", async () => {
+    const open = new Map<string, "synced" | "not synced">();
+    const synced: string[] = [];
+    const watching: Disk = {
+      ...disk,
+      open: async (path, mode, permissions) => {
+        const inner = await disk.open(path, mode, permissions);
+        open.set(path, "not synced");
+        const sync = async () => {
+          await inner.sync();
+          open.set(path, "synced");
+        };
+        const close = async () => {
+          if (open.get(path) === "synced") synced.push(path);
+          open.delete(path);
+          await inner.close();
+        };
+        return { ...inner, sync, close, [Symbol.asyncDispose]: close };
+      },
+    };
+    const files = Array.from({ length: 300 }, (_, index) => file(`f${index}`));
+    const good = await tarOf(...files, file("large", "x".repeat(9_000_000)), file("last"));
+    const outcome = await unpack(watching, streamOf(gzipSync(good), 100_000), {
+      folder: fresh(),
+      limits: { ratioMax: 2000 },
+    });
+    assert.ok(outcome.ok);
+    assert.deepEqual([synced.length, open.size], [302, 0]);
+    const bad = gzipSync(await tarOf(...files, file("../evil")));
+    assert.equal((await unpack(watching, streamOf(bad), { folder: fresh() })).ok, false);
+    assert.equal(open.size, 0);
+  });
+
   test("any plain set of files survives the journey", async () => {
     const name = fc.stringMatching(/^[a-z]{1,3}(\/[a-z]{1,3}){0,2}$/);
     await fc.assert(

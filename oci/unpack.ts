@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
-import type { Disk } from "@muto/kit/disk";
+import type { Disk, DiskFile } from "@muto/kit/disk";
 import { extract } from "tar-stream";
 import type { Extract, Header } from "tar-stream";
 import { hasControlCharacter, linkStaysInside, parseArchivePath } from "./archive-path.ts";
@@ -69,7 +69,7 @@ export async function unpack(disk: Disk, source: AsyncIterable<Uint8Array>, opti
   const outside: { failure?: { readonly cause: unknown } } = {};
   try {
     const bytes = measured(remembering(source, outside), options.decompress ?? gunzip, limits);
-    const tree = new Tree(disk, options.folder, limits);
+    await using tree = new Tree(disk, options.folder, limits);
     for await (const entry of entriesOf(bytes)) await tree.add(entry);
     return { ok: true, listing: await tree.finish() };
   } catch (error) {
@@ -96,16 +96,25 @@ class MalformedArchive extends Error {
   override readonly name = "MalformedArchive";
 }
 
+/**
+ * Files are synced many at a time, because one sync makes most of the others cheap; but before they are so many that the
+ * stack which runs meanwhile would wait for a mountain of dirty pages, or that open files run out.
+ */
+const SYNC_EVERY_FILES = 128;
+const SYNC_EVERY_BYTES = 8 * 1024 * 1024;
+
 const FILE_MODE = 0o644;
 const PROGRAM_MODE = 0o755;
 const FOLDER_MODE = 0o755;
 
-class Tree {
+class Tree implements AsyncDisposable {
   readonly #disk: Disk;
   readonly #folder: string;
   readonly #limits: UnpackLimits;
   readonly #entries = new Map<string, TreeEntry>();
   readonly #links = new Map<string, string>();
+  #unsynced: DiskFile[] = [];
+  #unsyncedBytes = 0;
 
   constructor(disk: Disk, folder: string, limits: UnpackLimits) {
     this.#disk = disk;
@@ -129,6 +138,7 @@ class Tree {
 
   /** Makes the symbolic links, now that it is known where each would lead, and gives the sorted listing. */
   async finish(): Promise<TreeListing> {
+    await this.#syncFiles();
     for (const [path, target] of this.#links) {
       if (!linkStaysInside(path, this.#links)) throw new Refusal("link-escapes", path);
       await this.#disk.symlink(target, this.#at(path));
@@ -155,15 +165,34 @@ class Tree {
     const mode = (entry.header.mode & 0o100) === 0 ? FILE_MODE : PROGRAM_MODE;
     const hash = createHash("sha256");
     let sizeBytes = 0;
-    await using file = await this.#disk.open(this.#at(path), "create", mode);
+    const file = await this.#disk.open(this.#at(path), "create", mode);
+    this.#unsynced.push(file);
     for await (const chunk of chunksOf(entry)) {
+      if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) {
+        await file.sync();
+        this.#unsyncedBytes = 0;
+      }
       await file.write(sizeBytes, chunk);
       hash.update(chunk);
       sizeBytes += chunk.byteLength;
+      this.#unsyncedBytes += chunk.byteLength;
     }
-    await file.sync();
     await this.#disk.setPermissions(this.#at(path), mode);
+    if (this.#unsynced.length >= SYNC_EVERY_FILES || this.#unsyncedBytes >= SYNC_EVERY_BYTES) await this.#syncFiles();
     this.#entries.set(path, { path, kind: "file", mode, sizeBytes, sha256: hash.digest("hex") });
+  }
+
+  async #syncFiles(): Promise<void> {
+    for (const file of this.#unsynced) await file.sync();
+    await this[Symbol.asyncDispose]();
+  }
+
+  /** Closes what is open; what was not synced is then not to be relied on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const open = this.#unsynced;
+    this.#unsynced = [];
+    this.#unsyncedBytes = 0;
+    for (const file of open) await file.close();
   }
 
   async #addLink(path: string, header: Header): Promise<void> {
