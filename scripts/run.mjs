@@ -61,6 +61,7 @@ if (entry === undefined) fail("usage: node scripts/run.mjs ENTRY.ts [ARGUMENTS]"
 const environment = { NODE_COMPILE_CACHE: join(modules, ".cache", "compile"), ...process.env };
 const child = spawn(nodeBinary, ["--disable-warning=ExperimentalWarning", join(root, entry), ...args], {
   stdio: "inherit",
+  env: environment,
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => {
