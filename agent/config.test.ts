@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import fc from "fast-check";
 import { systemDisk } from "@muto/kit/disk";
 import { loadAgentConfig, readAgentConfig } from "./config.ts";
 
@@ -214,4 +215,34 @@ test("config: a file that is there, one that is not, and one that is too large",
   assert.equal(await codeOf(), "ok");
   await writeFile(file, `${small}#${"x".repeat(300_000)}`);
   assert.equal(await codeOf(), "CONFIG_UNREADABLE");
+});
+
+test("config: any text is a configuration or a refusal with a code and a reason", () => {
+  const pieces = fc.constantFrom(
+    "kind: muto.agent/v1\n",
+    "signals:\n",
+    "  - ",
+    "{",
+    "[",
+    "&a ",
+    "*a",
+    "<<: *a\n",
+    "!!js ",
+    "? ",
+    "\t",
+    "'",
+    "%TAG\n",
+    small,
+  );
+  const text = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.array(fc.oneof(pieces, fc.string())).map((parts) => parts.join("")),
+  );
+  fc.assert(
+    fc.property(text, (given) => {
+      const loaded = readAgentConfig(given, path);
+      assert.ok(loaded.ok || (loaded.problems.length > 0 && loaded.problems.every((line) => !line.includes("\n"))));
+    }),
+    { seed: 5, numRuns: 150 },
+  );
 });
