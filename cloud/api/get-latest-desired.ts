@@ -53,7 +53,8 @@ const FLOOR_MAX = 2 ** 52;
 
 function bringsNews(call: Call<"getLatestDesired">, state: PollState): boolean {
   const { sequenceFloor, installId } = call.query;
-  if (sequenceFloor !== undefined && sequenceFloor > state.floor && sequenceFloor <= FLOOR_MAX) return true;
+  const floor = sequenceFloor === undefined || sequenceFloor > FLOOR_MAX ? undefined : sequenceFloor;
+  if (floor !== undefined && (floor > state.floor || state.unchecked)) return true;
   if (installId !== undefined && installId !== state.installId) return true;
   if (state.guarded || state.sequence === 0) return false;
   return state.floor > state.sequence || isHalfOver(state, call.at);
@@ -73,7 +74,7 @@ async function takeNews(trx: Db, call: Call<"getLatestDesired">): Promise<void> 
   const vehicle = await lockVehicle(trx, vehicleId);
   if (vehicle === undefined) return;
   if (installId !== undefined) await noteInstallOfPoll(trx, vehicle, installId, call.at);
-  if (sequenceFloor !== undefined && sequenceFloor > vehicle.sequence_floor && sequenceFloor <= FLOOR_MAX) {
+  if (sequenceFloor !== undefined && sequenceFloor <= FLOOR_MAX) {
     await noteFloor(trx, vehicle, sequenceFloor, call.at);
   }
   if ((await restoreGuard(trx)) === undefined) await renewAssignment(trx, vehicleId, call.at);

@@ -15,6 +15,8 @@ export interface PollState {
   readonly acked: number | null;
   /** The database is older than the world (H16). */
   readonly guarded: boolean;
+  /** The vehicle has not said its floor since a restored database was confirmed. */
+  readonly unchecked: boolean;
 }
 
 export async function pollState(
@@ -23,7 +25,7 @@ export async function pollState(
   installId: string | undefined,
 ): Promise<PollState | undefined> {
   const { rows } = await sql<PollState>`
-    select v.desired_sequence as sequence, v.sequence_floor as floor, v.install_id as "installId", v.status,
+    select v.desired_sequence as sequence, v.floor_unchecked as unchecked, v.sequence_floor as floor, v.install_id as "installId", v.status,
       a.start_before, a.accept_before, d.start_before_sec, i.acked_seq as acked,
       exists (select 1 from settings where key = 'restore-guard') as guarded
     from vehicles v
@@ -57,7 +59,7 @@ export interface LatestAssignment {
 /** The newest assignment of a vehicle; undefined while it has none. */
 export async function latestAssignment(db: Db, vehicleId: string): Promise<LatestAssignment | undefined> {
   const { rows } = await sql<LatestAssignment>`
-    select a.vehicle_id, a.sequence, a.revision, a.rollout_id, a.start, d.retry, a.correlation_id,
+    select a.vehicle_id, a.sequence, a.revision, a.rollout_id, a.start, a.retry, a.correlation_id,
       a.issued_at, a.accept_before, a.start_before,
       d.stack_name, d.stack_version, d.manifest_digest, d.policy, r.repository, r.signatures
     from vehicles v

@@ -24,21 +24,21 @@ export async function restoreGuard(db: Db): Promise<RestoreGuard | undefined> {
 
 /**
  * Records the highest sequence that a vehicle has accepted. Above what is stored for it, it raises the guard and wakes the
- * controller, which pauses the rollouts.
+ * controller, which pauses the rollouts. Once an operator has confirmed a restore, each vehicle may be ahead once more
+ * without raising it again: all of them were there before the backup was put back.
  */
 export async function noteFloor(
   db: Db,
-  vehicle: { readonly id: string; readonly desired_sequence: number },
+  vehicle: { readonly id: string; readonly desired_sequence: number; readonly floor_unchecked: boolean },
   floor: number,
   at: string,
 ): Promise<void> {
   await db
     .updateTable("vehicles")
-    .set({ sequence_floor: floor })
+    .set({ sequence_floor: sql`greatest(sequence_floor, ${floor}::bigint)`, floor_unchecked: false })
     .where("id", "=", vehicle.id)
-    .where("sequence_floor", "<", floor)
     .execute();
-  if (floor <= vehicle.desired_sequence) return;
+  if (floor <= vehicle.desired_sequence || vehicle.floor_unchecked) return;
   const raised = await db
     .insertInto("settings")
     .values({ key: KEY, value: JSON.stringify({ detectedAt: at }) })
@@ -68,5 +68,6 @@ export async function vehiclesAhead(db: Db): Promise<number> {
 /** Lowers the guard; what is ahead is issued again, above what it knows, at each vehicle's next poll. */
 export async function lowerGuard(db: Db): Promise<void> {
   await db.deleteFrom("settings").where("key", "=", KEY).execute();
+  await db.updateTable("vehicles").set({ floor_unchecked: true }).where("floor_unchecked", "=", false).execute();
   await wake(db, "muto_work");
 }

@@ -5,6 +5,7 @@ import type {
   Compatibility,
   ConvergenceStatus,
   DesiredStateRollout,
+  Envelope,
   Facts,
   FleetEvent,
   GateVerdict,
@@ -52,6 +53,7 @@ export interface Tables {
   readonly events: EventsTable;
   readonly event_head: EventHeadTable;
   readonly vehicle_keys: VehicleKeysTable;
+  readonly trust_roots: TrustRootsTable;
   readonly claims: ClaimsTable;
   readonly idempotency_keys: IdempotencyKeysTable;
 }
@@ -107,6 +109,7 @@ export interface VehiclesTable {
   readonly desired_version: string | null;
   readonly desired_digest: string | null;
   readonly sequence_floor: Defaulted<number>;
+  readonly floor_unchecked: Defaulted<boolean>;
   readonly excluded_at: string | null;
   readonly excluded_until: string | null;
   readonly excluded_reason: string | null;
@@ -256,7 +259,6 @@ export interface RolloutMembersTable {
   readonly assigned_at: string | null;
   readonly rollback_sequence: number | null;
   readonly kept_because: "nothing-committed" | "quarantined" | "withdrawn" | null;
-  readonly removed_at: string | null;
   readonly open: Defaulted<boolean>;
 }
 
@@ -342,6 +344,12 @@ export interface VehicleKeysTable {
   readonly created_at: string;
   readonly decided_at: string | null;
   readonly decided_by: ActorText | null;
+}
+
+export interface TrustRootsTable {
+  readonly version: number;
+  readonly envelope: JSONColumnType<Envelope>;
+  readonly published_at: string;
 }
 
 export interface ClaimsTable {

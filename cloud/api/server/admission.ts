@@ -1,4 +1,4 @@
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { OperationId, OperationRoute } from "@muto/spec";
 import type { VehicleAuth } from "../../trust/vehicle-auth.ts";
 import type { RequestState } from "./bind.ts";
@@ -34,7 +34,11 @@ export function createAdmission(
   context: ApiContext,
   vehicleAuth: VehicleAuth,
   rates: Rates,
-): (request: FastifyRequest, route: OperationRoute<OperationId>) => Promise<RequestState | AnyRefusal> {
+): (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  route: OperationRoute<OperationId>,
+) => Promise<RequestState | AnyRefusal> {
   const people = createPeopleAuth(context.config.people, context);
   const limiter = createRateLimiter();
   const limited = (caller: string, rate: Rate): AnyRefusal | undefined => {
@@ -56,10 +60,10 @@ export function createAdmission(
     return plainRefusal(vehicle.problem === "revoked" ? "VEHICLE_REVOKED" : "UNAUTHENTICATED");
   };
 
-  return async (request, route) => {
+  return async (request, reply, route) => {
     const gone = new AbortController();
-    request.raw.once("close", () => {
-      if (request.raw.destroyed) gone.abort();
+    reply.raw.once("close", () => {
+      if (!reply.raw.writableFinished) gone.abort();
     });
     const address = `address ${request.ip}`;
     if (route.principals.includes("anonymous")) {

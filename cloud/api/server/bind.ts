@@ -25,7 +25,11 @@ export interface Binding {
   readonly context: ApiContext;
   readonly validation: Validation;
   /** Authenticates and limits; the answer of a refused request. */
-  readonly admit: (request: FastifyRequest, route: OperationRoute<OperationId>) => Promise<RequestState | AnyRefusal>;
+  readonly admit: (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    route: OperationRoute<OperationId>,
+  ) => Promise<RequestState | AnyRefusal>;
   /** Tests and development: an answer that is not the contract's becomes an error. */
   readonly checksAnswers: boolean;
 }
@@ -46,7 +50,7 @@ export function bindOperation<Id extends OperationId>(
     url: route.route,
     ...(route.body === null ? {} : { bodyLimit: route.body.bytesMax }),
     onRequest: async (request, reply) => {
-      const admitted = await binding.admit(request, route);
+      const admitted = await binding.admit(request, reply, route);
       if ("refusal" in admitted) return sendRefusal(reply, admitted, request.id, now(context));
       if (route.body !== null && isOtherMediaType(request, route.body.mediaType)) {
         return sendRefusal(reply, plainRefusal("MEDIA_TYPE_UNSUPPORTED"), request.id, now(context));

@@ -61,6 +61,8 @@ create table vehicles (
   desired_digest text,
   -- The highest sequence that the vehicle itself has accepted, as its polls and reports say (H16).
   sequence_floor bigint not null default 0,
+  -- A restored database was confirmed, and the vehicle has not said its floor since.
+  floor_unchecked boolean not null default false,
 
   excluded_at timestamptz,
   excluded_until timestamptz,
@@ -255,8 +257,6 @@ create table rollout_members (
   rollback_sequence bigint,
   -- Why a rollback left the member what it has; null when it did not.
   kept_because text check (kept_because in ('nothing-committed', 'quarantined', 'withdrawn')),
-  -- Taken out of the rollout before it was assigned, because it was excluded.
-  removed_at timestamptz,
   -- False once the rollout no longer claims the vehicle.
   open boolean not null default true,
   primary key (rollout_id, vehicle_id)
@@ -387,6 +387,12 @@ create table vehicle_keys (
 );
 create unique index vehicle_keys_active on vehicle_keys (vehicle_id) where status = 'active';
 create index vehicle_keys_vehicle on vehicle_keys (vehicle_id, created_at);
+
+create table trust_roots (
+  version bigint primary key,
+  envelope jsonb not null,
+  published_at timestamptz not null
+);
 
 create table claims (
   id text primary key,

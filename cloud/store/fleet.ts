@@ -1,0 +1,40 @@
+import { sql } from "kysely";
+import type { RawBuilder } from "kysely";
+import { REASONS } from "@muto/spec";
+import type { ConvergenceStatus, ReasonCode } from "@muto/spec";
+import type { Db } from "./database.ts";
+import { onlineSql } from "./vehicle-events.ts";
+import type { ViewTime } from "./vehicle-events.ts";
+
+export interface FleetCounts {
+  readonly byConvergence: readonly {
+    readonly status: ConvergenceStatus;
+    readonly online: number;
+    readonly offline: number;
+  }[];
+  /** Most frequent first. */
+  readonly reasons: readonly { readonly code: ReasonCode; readonly vehicles: number }[];
+}
+
+/** Counts every vehicle in service once; `condition` narrows the fleet. */
+export async function countFleet(
+  db: Db,
+  condition: RawBuilder<boolean> | undefined,
+  time: ViewTime,
+): Promise<FleetCounts> {
+  const online = onlineSql(time.offlineBefore);
+  const where = sql`v.decommissioned_at is null and ${condition ?? sql<boolean>`true`}`;
+  const byConvergence = await sql<{ status: ConvergenceStatus; online: number; offline: number }>`
+    select v.status, count(*) filter (where ${online}) as online, count(*) filter (where not ${online}) as offline
+    from vehicles v where ${where} group by v.status`.execute(db);
+  const reasons = await sql<{ code: ReasonCode; vehicles: number }>`
+    select reason.code, count(*) as vehicles from vehicles v
+    cross join lateral unnest(v.reason_codes) as reason (code)
+    where ${where} group by reason.code`.execute(db);
+  const silent = byConvergence.rows.reduce((sum, row) => sum + row.offline, 0);
+  const all = [...reasons.rows, ...(silent > 0 ? [{ code: REASONS.HEARTBEAT_TIMEOUT.code, vehicles: silent }] : [])];
+  return {
+    byConvergence: byConvergence.rows,
+    reasons: all.toSorted((a, b) => b.vehicles - a.vehicles || (a.code < b.code ? -1 : 1)),
+  };
+}
