@@ -22,6 +22,12 @@ export async function stopWorkloads(home: string): Promise<void> {
     nodePath: process.execPath,
     host: {},
   });
-  const running = (await runtime.inspect()).filter(({ state }) => state.kind === "running");
-  await Promise.all(running.map(async ({ instanceId }) => await runtime.stop(instanceId)));
+  const instances = await runtime.inspect();
+  await Promise.all(
+    instances.map(async ({ instanceId }) => {
+      await runtime.stop(instanceId);
+      // Until it is forgotten, a supervisor waits for an agent that asks how its workload ended.
+      await runtime.forget(instanceId);
+    }),
+  );
 }
