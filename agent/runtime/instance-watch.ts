@@ -18,6 +18,8 @@ export interface Found {
 export interface InstanceWatchOptions extends AdopterOptions {
   readonly bootId: string;
   readonly processes: ProcessTable;
+  /** For a supervisor to answer a request; afterwards it is replaced. */
+  readonly answerLimitMs: number;
 }
 
 /** A supervisor that owns its folder listens within milliseconds, unless the computer is very busy. */
@@ -39,7 +41,7 @@ export class InstanceWatch {
 
   constructor(options: InstanceWatchOptions) {
     this.#options = options;
-    this.#links = linkKeeper(options.clock);
+    this.#links = linkKeeper(options.clock, options.answerLimitMs);
     this.#adopter = new Adopter(options);
   }
 
@@ -116,7 +118,8 @@ export class InstanceWatch {
       return await this.#comingUp(folder, owner.process);
     }
     const left = isOfThisBoot ? await processes.bearersOf(folder.path) : [];
-    const bearer = left[0];
+    // Not every one knows what it belongs to: some of them only hold the namespace.
+    const bearer = left.find(({ environment }) => environment.has(IDENTITY_MARKS.set)) ?? left[0];
     if (bearer === undefined) {
       // It may have ended, and said so, while we looked.
       if ((await folder.end()) !== undefined) return await this.look(folder);

@@ -13,7 +13,7 @@ export interface LinkKeeper extends AsyncDisposable {
   subscribe(onChange: () => void): AsyncDisposable;
 }
 
-export function linkKeeper(clock: Clock): LinkKeeper {
+export function linkKeeper(clock: Clock, answerLimitMs: number): LinkKeeper {
   const links = new Map<string, Promise<SupervisorLink | undefined>>();
   const waiters = new Map<string, Set<() => void>>();
   const subscribers = new Set<() => void>();
@@ -25,7 +25,7 @@ export function linkKeeper(clock: Clock): LinkKeeper {
   }
 
   async function linked({ instanceId, path }: RunFolder): Promise<SupervisorLink | undefined> {
-    const link = await linkToSupervisor({ folder: path, clock, onChange: () => changed(instanceId) });
+    const link = await linkToSupervisor({ folder: path, clock, answerLimitMs, onChange: () => changed(instanceId) });
     if (link === undefined || link.isClosed) links.delete(instanceId);
     else void link.closed.then(() => links.delete(instanceId));
     return link;

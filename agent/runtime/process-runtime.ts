@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import type { Clock } from "@muto/kit/clock";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
@@ -30,7 +31,10 @@ export interface ProcessRuntimeOptions {
   readonly startLimitMs?: number;
   readonly terminateLimitMs?: number;
   readonly killLimitMs?: number;
+  readonly answerLimitMs?: number;
   readonly outputSegmentBytesMax?: number;
+  /** The supervisor's program, where it does not lie beside this file. */
+  readonly supervisorFile?: string;
 }
 
 /** What log probes ask: was this text ever in the instance's output? Null when that cannot be known. */
@@ -40,7 +44,8 @@ export interface OutputSearch {
 
 export const PROCESS_LIMITS = {
   startLimitMs: 10_000,
-
+  /** For a supervisor to answer: it has nothing else to do. */
+  answerLimitMs: 5_000,
   /** Between SIGTERM to everything and SIGKILL. */
   terminateLimitMs: 5_000,
   /** After SIGKILL: what still lives then is stuck in the kernel. */
@@ -56,7 +61,7 @@ const STOP_LOOK_MS = 1_000;
 const STOP_LOOK_SOON_MS = 100;
 
 const INSTANCE_ID = /^[0-9A-Za-z_-]{1,64}$/;
-const SUPERVISOR = new URL("./supervisor.mjs", import.meta.url);
+const SUPERVISOR = fileURLToPath(new URL("./supervisor.mjs", import.meta.url));
 
 /**
  * Native workloads, each under a supervisor of its own that outlives the agent (H2). Disposing of the runtime closes
@@ -74,9 +79,11 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     this.#options = options;
     this.#archives = unpackedArchives(options.disk);
     this.#spawner = supervisorSpawner(options.nodePath, options.clock);
-    const supervisor = () => readFile(SUPERVISOR);
+    const supervisor = () => readFile(options.supervisorFile ?? SUPERVISOR);
     this.#spares = new SpareFolders(options.disk, options.runs, supervisor);
-    this.#watch = new InstanceWatch({ ...options, processes: procTable(), spawner: this.#spawner, supervisor });
+    const answerLimitMs = options.answerLimitMs ?? PROCESS_LIMITS.answerLimitMs;
+    const processes = procTable();
+    this.#watch = new InstanceWatch({ ...options, answerLimitMs, processes, spawner: this.#spawner, supervisor });
   }
 
   async prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult> {

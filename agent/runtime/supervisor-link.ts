@@ -11,7 +11,7 @@ import { within } from "./within.ts";
 const PROTOCOL_MIN = 1;
 const PROTOCOL_MAX = 1;
 
-export const LINK_LIMITS = { connectMs: 2_000, answerMs: 5_000, lineBytesMax: 65_536 } as const;
+const LINK_LIMITS = { connectMs: 2_000, lineBytesMax: 65_536 } as const;
 
 /** A connection to one supervisor. Closing it tells the supervisor nothing and changes nothing (H2). */
 export interface SupervisorLink {
@@ -38,11 +38,17 @@ export type SupervisorAnswer =
 export interface LinkOptions {
   readonly folder: string;
   readonly clock: Clock;
+  readonly answerLimitMs: number;
   readonly onChange: () => void;
 }
 
 /** Undefined when nobody greets within the limit, or says something that is no greeting of a supervisor. */
-export async function linkToSupervisor({ folder, clock, onChange }: LinkOptions): Promise<SupervisorLink | undefined> {
+export async function linkToSupervisor({
+  folder,
+  clock,
+  answerLimitMs,
+  onChange,
+}: LinkOptions): Promise<SupervisorLink | undefined> {
   const socket = await connected(folder, clock);
   if (socket === undefined) return undefined;
   const waiting = new Map<number, (answer: SupervisorAnswer) => void>();
@@ -87,7 +93,7 @@ export async function linkToSupervisor({ folder, clock, onChange }: LinkOptions)
       const answered = Promise.withResolvers<SupervisorAnswer>();
       waiting.set(id, answered.resolve);
       socket.write(`${JSON.stringify({ protocol: greeting.protocol, id, ...request })}\n`);
-      const answer = await within(clock, LINK_LIMITS.answerMs, answered.promise);
+      const answer = await within(clock, answerLimitMs, answered.promise);
       waiting.delete(id);
       return answer ?? { kind: "silent" };
     },

@@ -128,6 +128,7 @@ async function start(me) {
   if (me.phase === "starting") me.phase = "running";
   record(me);
   me.markBegun();
+  push(me);
   tick(me);
   return undefined;
 }
@@ -204,6 +205,7 @@ async function startInside(me, namespace) {
     const orphaned = seen !== undefined && isAlive(seen);
     if (orphaned) {
       me.supervised = false;
+      push(me);
       await untilDead(seen);
     }
     await ended(me, orphaned ? null : code, orphaned ? null : signal, namespace.gone);

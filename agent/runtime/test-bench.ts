@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +20,8 @@ export interface Bench extends AsyncDisposable {
   another(options?: Partial<ProcessRuntimeOptions>): ProcessRuntime;
   /** A set with one workload per program; a program is the text of an executable file. */
   set(programs: Readonly<Record<string, string>>, details?: Partial<Workload>, probes?: readonly Probe[]): SetOnDisk;
+  /** Process id of the supervisor that owns an instance. */
+  supervisorOf(instanceId: string): number;
   /** Starts a workload of a set under a new id, and fails the test when that is refused. */
   start(set: SetOnDisk, workload: string): Promise<string>;
 }
@@ -49,6 +52,11 @@ export function bench(options: Partial<ProcessRuntimeOptions> = {}): Bench {
       for (const [name, text] of Object.entries(programs)) writeFileSync(join(archive, name), text, { mode: 0o755 });
       const workloads = Object.keys(programs).map((name) => ({ ...workloadOf(name), ...details }));
       return { manifestDigest: `sha256:${"b".repeat(64)}`, folder, manifest: manifestOf(workloads, probes) };
+    },
+    supervisorOf: (instanceId) => {
+      const folder = join(runs, instanceId);
+      const owners = readdirSync(folder).filter((name) => name.startsWith("owner."));
+      return Number.parseInt(readlinkSync(join(folder, owners.toSorted().at(-1) ?? "")), 10);
     },
     start: async (set, name) => {
       const instanceId = randomUUID();
@@ -107,6 +115,14 @@ export async function untilOutput(runtime: ProcessRuntime, instanceId: string, t
     if (output.includes(text)) return output;
     await systemClock().sleep(5);
   }
+}
+
+/** What this computer allows for a wish: not every one lets us make namespaces. */
+export function isolationOf(wish: "auto" | "degraded"): Instance["isolation"] {
+  if (wish === "degraded") return "degraded";
+  const user = process.getuid?.() === 0 ? [] : ["--user", "--map-current-user"];
+  const flags = [...user, "--mount", "--pid", "--fork", "--mount-proc", "--", "true"];
+  return spawnSync("unshare", flags).status === 0 ? "full" : "degraded";
 }
 
 /** Living processes whose environment has the variable set to the value. */
