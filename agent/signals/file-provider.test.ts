@@ -21,19 +21,15 @@ async function openFollowed(before?: string) {
   if (before !== undefined) await writeFile(path, before);
   const heard: Heard[] = [];
   let arrived = Promise.withResolvers<void>();
-  const firstLook = Promise.withResolvers<void>();
-  const clock = systemClock();
-  const provider = openFileProvider({
+  const provider = await openFileProvider({
     path,
     logger: silentLogger,
-    // The provider sleeps for the first time when it has looked for the first time.
-    clock: { ...clock, sleep: (ms, signal) => (firstLook.resolve(), clock.sleep(ms, signal)) },
+    clock: systemClock(),
     onLine: (line) => {
       heard.push(line);
       arrived.resolve();
     },
   });
-  await firstLook.promise;
   return {
     folder,
     path,

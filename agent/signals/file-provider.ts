@@ -24,17 +24,19 @@ const NEWLINE = 0x0a;
 /**
  * The last complete line of a file, heard each time somebody writes it. A sample is as old as the write that brought it, so
  * a file that nobody writes any more goes stale, whatever it says. What the file held before the first look is not a
- * sample: it may be left over from yesterday, from before the reboot or before the clock was set (H6, H25).
+ * sample: it may be left over from yesterday, from before the reboot or before the clock was set (H6, H25). That look is
+ * over when this resolves.
  *
  * Gateways append lines, or replace the file by renaming; both are safe. A file that is being overwritten in place is
  * read when its last line is whole.
  */
-export function openFileProvider(options: FileProviderOptions): AsyncDisposable {
+export async function openFileProvider(options: FileProviderOptions): Promise<AsyncDisposable> {
   const { path, clock, logger } = options;
   const stop = new AbortController();
   const wake = createWake(clock);
   const watcher = watchFolder(path, () => wake.ring());
-  const running = follow(options, wake, stop.signal).catch((error: unknown) => {
+  const first = await look(path);
+  const running = follow(options, first, wake, stop.signal).catch((error: unknown) => {
     logger.error("signal file is no longer followed", { path, error });
   });
   return {
@@ -60,22 +62,25 @@ type Look =
 
 async function follow(
   options: FileProviderOptions,
+  first: Look,
   wake: ReturnType<typeof createWake>,
   stop: AbortSignal,
 ): Promise<void> {
   const { path, clock, logger, onLine } = options;
-  let before: Look | undefined;
+  let before = first;
+  if (first.kind === "unreadable") logger.warn("signal file cannot be read", { path, code: first.code });
   while (!stop.aborted) {
+    await wake.wait(POLL_MS, stop);
+    if (stop.aborted) return;
     const now = await look(path);
-    if (now.kind === "unreadable" && !(before?.kind === "unreadable" && before.code === now.code)) {
+    if (now.kind === "unreadable" && !(before.kind === "unreadable" && before.code === now.code)) {
       logger.warn("signal file cannot be read", { path, code: now.code });
     }
-    if (before !== undefined && now.kind === "file" && isNewer(now, before) && now.line !== undefined) {
+    if (now.kind === "file" && isNewer(now, before) && now.line !== undefined) {
       onLine(now.line === "too-long" ? "malformed" : parseLine(now.line));
     }
     before = now;
     await clock.sleep(LOOK_INTERVAL_MS_MIN, stop);
-    await wake.wait(POLL_MS - LOOK_INTERVAL_MS_MIN, stop);
   }
 }
 
