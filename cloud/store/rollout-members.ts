@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { RawBuilder } from "kysely";
 import type { MemberClass, ReasonCode } from "@muto/spec";
+import { excludedSql } from "../inventory/target.ts";
 import type { ReportStatus, TerminalStatus } from "../rollout/classify.ts";
 import type { Cohort, Holding, ReturnFacts } from "../rollout/facts.ts";
 import type { Cast } from "../rollout/gate.ts";
@@ -67,8 +68,10 @@ export function membersSql(rolloutId: string, moment: Moment): RawBuilder<unknow
       left join summed s on s.vehicle_id = m.vehicle_id
       left join reconcile_reports l on l.id = s.latest_id
       left join assignments newest on newest.vehicle_id = v.id and newest.sequence = v.desired_sequence
-      where m.rollout_id = ${rolloutId} and m.stage is not null and m.removed_at is null
-        and (v.decommissioned_at is null or s.terminal is not null)
+      where m.rollout_id = ${rolloutId} and m.stage is not null
+        and (s.terminal is not null or v.decommissioned_at is null)
+        -- Who is excluded, or has lost its key, before it was assigned is left out, and is back when that ends.
+        and (m.assigned_sequence is not null or not (v.revoked_at is not null or ${excludedSql(moment.at)}))
     )`;
 }
 

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { replaceCanaries } from "../rollout/plan.ts";
+import { vehicleList } from "./assignments.ts";
 import { readCandidates } from "./rollout-candidates.ts";
 import { membersWhere } from "./rollout-members.ts";
 import type { Turn } from "./rollout-turn.ts";
@@ -16,11 +17,9 @@ export async function replaceUnanswered(turn: Turn, rolloutId: string): Promise<
   // The groups are those of the plan: a tag edited since then moves nobody.
   const { rows } = await sql<{ vehicle_id: string; region: string; model: string }>`
     select vehicle_id, region, model from rollout_members
-    where rollout_id = ${rolloutId} and stage = 'wave' and removed_at is null and assigned_sequence is null`.execute(
-    db,
-  );
+    where rollout_id = ${rolloutId} and stage = 'wave' and assigned_sequence is null`.execute(db);
   const planned = new Map(rows.map((row) => [row.vehicle_id, row]));
-  const candidates = await readCandidates(db, sql<boolean>`v.id = any (${[...planned.keys()]}::text[])`, moment);
+  const candidates = await readCandidates(db, vehicleList([...planned.keys()]), moment);
   const spare = candidates.flatMap((each) => {
     const group = planned.get(each.vehicleId);
     const fit = group !== undefined && each.online && !each.excluded;

@@ -185,6 +185,26 @@ describe("rollouts in the database", () => {
     await rollouts.command(second, { kind: "abort" });
   });
 
+  it("leaves out who is excluded before it was assigned, and takes it back when the exclusion ends", async () => {
+    const ids = await cars(3);
+    const [canary = "", excluded = "", other = ""] = ids;
+    const id = await rollouts.create(next, ids, { settings: { soakSec: 0 } });
+    await rollouts.run(id);
+    await fleet.exclude(excluded, 1000);
+    await converge(canary);
+    await rollouts.run(id);
+    assert.deepEqual(await rollouts.holding([excluded, other]), { [excluded]: "nothing", [other]: "2.0.0 wave" });
+    await converge(other);
+    assert.deepEqual(await rollouts.run(id), ["startWatch"]);
+    assert.equal((await rollouts.row(id)).counts?.members, 2);
+    fleet.sleep(1000);
+    assert.deepEqual(await rollouts.run(id), ["assignWave"]);
+    await converge(excluded);
+    await rollouts.run(id);
+    assert.equal((await rollouts.row(id)).counts?.converged, 3);
+    await rollouts.command(id, { kind: "abort" });
+  });
+
   it("leaves a vehicle alone for which two installations answer (H19)", async () => {
     const ids = await cars(3);
     const [canary = "", clone = "", other = ""] = ids;

@@ -145,6 +145,14 @@ export class TestFleet {
       .execute();
   }
 
+  async exclude(vehicleId: string, forMs: number): Promise<void> {
+    await this.db
+      .updateTable("vehicles")
+      .set({ excluded_at: this.at(), excluded_until: timestamp(this.nowMs + forMs), excluded_reason: "workshop" })
+      .where("id", "=", vehicleId)
+      .execute();
+  }
+
   /** The newest assignment of a vehicle. */
   async assignment(vehicleId: string): Promise<TestAssignment | undefined> {
     const row = await this.db

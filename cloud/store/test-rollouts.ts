@@ -2,8 +2,9 @@ import type { Actor, RolloutSettings, RolloutSettingsInput, StackRef } from "@mu
 import type { Command } from "../rollout/commands.ts";
 import type { Step } from "../rollout/machine.ts";
 import { planRollout } from "../rollout/plan.ts";
+import { vehicleList } from "./assignments.ts";
 import type { Db } from "./database.ts";
-import { readCandidates, targetSql } from "./rollout-candidates.ts";
+import { readCandidates } from "./rollout-candidates.ts";
 import { commandRollout } from "./rollout-commands.ts";
 import type { CommandResult } from "./rollout-commands.ts";
 import { insertRollout } from "./rollout-create.ts";
@@ -68,7 +69,7 @@ export class TestRollouts {
     const policy = { requireVehicleStationary: true, denyIfAutonomousMode: true, requireBatteryPctMin: 35 };
     const target = { type: "vehicleList", vehicleIds } as const;
     await this.turn(async (turn) => {
-      const candidates = await readCandidates(turn.db, targetSql(target, turn.moment), turn.moment);
+      const candidates = await readCandidates(turn.db, vehicleList(vehicleIds), turn.moment);
       const request = {
         digest: stack.manifestDigest,
         compatibility: { vehicleModels: [], os: [], rosDistro: [] },
