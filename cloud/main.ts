@@ -3,7 +3,6 @@ import { join, resolve } from "node:path";
 import { systemClock } from "@muto/kit/clock";
 import { systemDisk } from "@muto/kit/disk";
 import { jsonLogger } from "@muto/kit/logger";
-import type { Logger } from "@muto/kit/logger";
 import { systemRandom } from "@muto/kit/random";
 import { createRegistry } from "@muto/oci/registry/registry";
 import type { Registry } from "@muto/oci/registry/registry";
@@ -14,6 +13,7 @@ import type { Addresses } from "./serve.ts";
 import type { CloudSettings } from "./settings.ts";
 import { openDatabase } from "./store/database.ts";
 import type { OpenDatabaseResult } from "./store/database.ts";
+import { dropEverything } from "./store/empty.ts";
 import { readMigrations } from "./store/migrate.ts";
 
 export interface RunningCloud extends AsyncDisposable {
@@ -49,7 +49,7 @@ export async function startCloud({ settings, development, log }: CloudOptions): 
   const provisioned = await provision(settings, ports, development);
   if (!provisioned.ok) return { ok: false, message: provisioned.message };
   const { provisions } = provisioned;
-  const opened = await openStore(settings, logger);
+  const opened = await openStore(settings, log);
   if (!opened.ok) return opened;
   await using stack = new AsyncDisposableStack();
   const database = stack.use(opened.database);
@@ -71,7 +71,7 @@ export type MigrateResult =
 
 /** Only brings the schema up to date. */
 export async function migrateDatabase(settings: CloudSettings, log: (line: string) => void): Promise<MigrateResult> {
-  const opened = await openStore(settings, jsonLogger({ write: log, level: settings.logLevel, clock: systemClock() }));
+  const opened = await openStore(settings, log);
   if (!opened.ok) return opened;
   await opened.database[Symbol.asyncDispose]();
   return { ok: true, applied: opened.applied };
@@ -88,7 +88,21 @@ async function embeddedRegistry(
   return await createRegistry(ports, { folder, ...(pushToken === undefined ? {} : { pushToken }) });
 }
 
-async function openStore(settings: CloudSettings, logger: Logger): Promise<OpenedStore> {
+/** Removes every table, and with them everything that was known; the next start makes them anew. */
+export async function emptyStore(
+  settings: CloudSettings,
+  log: (line: string) => void,
+): Promise<{ readonly ok: true } | { readonly ok: false; readonly message: string }> {
+  const opened = await openStore(settings, log);
+  if (!opened.ok) return opened;
+  await using database = opened.database;
+  await dropEverything(database.db);
+  return { ok: true };
+}
+
+/** The database alone, up to date, for whoever works on it without serving. */
+export async function openStore(settings: CloudSettings, log: (line: string) => void): Promise<OpenedStore> {
+  const logger = jsonLogger({ write: log, level: settings.logLevel, clock: systemClock() });
   const location =
     settings.databaseUrl === undefined
       ? { dataDir: resolve(join(settings.dataDir, "database")) }

@@ -1,6 +1,7 @@
 import type { Command } from "../command.ts";
 import { agentCommands } from "./agent.ts";
 import { auditCommands } from "./audit.ts";
+import { dataCommands } from "./data.ts";
 import { desiredCommands } from "./desired.ts";
 import { fleetCommands } from "./fleet.ts";
 import { releaseCommands } from "./release.ts";
@@ -22,4 +23,5 @@ export const commands: readonly Command[] = [
   ...rolloutCommands,
   ...auditCommands,
   ...trustCommands,
+  ...dataCommands,
 ];
