@@ -192,6 +192,7 @@ const protections: readonly (readonly [string, Partial<AgentState>, readonly str
         from: set("failed"),
         to: set("active"),
         phase: "pending",
+        wasReady: true,
         cause: { reasonCodes: [], evidence: [] },
         attempt: 1,
         desiredStateRevision: "dsr_01ARYZ6S410000000000000000",

@@ -98,8 +98,9 @@ export async function stopInstance(
   { instanceId, set, workload }: { readonly instanceId: string; readonly set: string; readonly workload: string },
 ): Promise<void> {
   const { memory, runtime, clock, store, logger } = services;
-  const { trial } = store.state;
-  if (trial?.phase === "stopping") memory.update(() => ({ stopping: trial.changeId }));
+  const { trial, rollback } = store.state;
+  const change = rollback ?? trial;
+  if (change?.phase === "stopping") memory.update(() => ({ stopping: change.changeId }));
   logger.info("stopping workload", { instanceId, set, workload });
   const stopped = await runtime.stop(instanceId);
   if (stopped.ok) return memory.update((seen) => ({ stops: withoutEntry(seen.stops, instanceId) }));
@@ -169,5 +170,5 @@ async function fail(services: ChangeServices, { record }: Extract<ChangeAct, { d
   const tails = reasonCode === undefined ? [] : await services.tails.keep(from.manifestDigest, reasonCode);
   const evidence = [...cause.evidence, ...tails];
   await services.store.record({ ...record, rollback: { ...rollback, cause: { ...cause, evidence } } });
-  services.memory.update(() => ({ announced: null, starts: new Map() }));
+  services.memory.update(() => ({ announced: null, stopping: null, starts: new Map() }));
 }

@@ -17,6 +17,7 @@ export function watchInvariants(vehicle: ModelVehicle): Invariants {
   /** Until the first readiness or the end of a rollback, what began with open gates is carried to its end. */
   let disturbed = false;
   let lastRun: string | undefined;
+  let isBooted = false;
 
   const motionOpen = () => {
     const { clock, config, bootId, state } = vehicle;
@@ -41,11 +42,12 @@ export function watchInvariants(vehicle: ModelVehicle): Invariants {
       assert.ok(motionOpen(), `${what} of ${workload} while the motion gates are closed (H3, H4)`);
       disturbed = true;
     }
-    if (what === "start") lastRun = set;
+    if (what === "start") [lastRun, isBooted] = [set, false];
   };
   vehicle.onRecord = (record) => {
-    if (record.kind === "trial-phase" && record.phase === "starting" && !disturbed) {
-      assert.ok(motionOpen(), "the old stack is left while the motion gates are closed (H4)");
+    const leaves = record.kind === "trial-phase" || record.kind === "rollback-phase" ? record.phase : undefined;
+    if (leaves === "starting" && !disturbed) {
+      assert.ok(isBooted || motionOpen(), "a stack is left while the motion gates are closed (H4)");
       disturbed = true;
     }
     const isOver =
@@ -69,6 +71,8 @@ export function watchInvariants(vehicle: ModelVehicle): Invariants {
     rebooted: () => {
       // Nothing runs after a boot, so nothing is disturbed by what is started first.
       lastRun = undefined;
+      isBooted = true;
+      disturbed = false;
     },
   };
 }

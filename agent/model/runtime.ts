@@ -57,6 +57,15 @@ export class ModelRuntime implements Runtime, Prober {
     }
   }
 
+  /** Until something ends by itself; infinite when nothing will. */
+  untilNextExitMs(): number {
+    const now = this.#world.clock.monotonicMs();
+    const left = this.running().map(({ instanceId, set }) => {
+      return Math.max(0, (this.#startedMs.get(instanceId) ?? 0) + this.#behaviourOf(set).exitMs - now);
+    });
+    return Math.min(Number.POSITIVE_INFINITY, ...left);
+  }
+
   end(instanceId: string, code: number, requested = false): void {
     const instance = this.#instances.get(instanceId);
     if (instance === undefined || instance.state.kind === "ended") return;

@@ -55,7 +55,7 @@ export class ModelVehicle {
   readonly #random = seededRandom(7);
 
   constructor(changes: ConfigChanges = {}) {
-    this.config = exampleConfig(changes);
+    this.config = exampleConfig({ signals: { speed: GATEWAY, mode: GATEWAY, battery: GATEWAY }, ...changes });
     this.runtime = new ModelRuntime({ clock: this.clock, bootId: () => this.bootId, call: () => this.call() });
     this.#signals = silentProvider;
     this.hearFor(130);
@@ -107,7 +107,7 @@ export class ModelVehicle {
       const waitMs = step?.kind === "hold" || step?.kind === "settled" ? step.wakeWhen.afterMs : 0;
       if (step?.kind === "settled" || this.clock.monotonicMs() - startMs > untilMs) return step;
       if (step?.kind === "hold" && !isPassing(step)) return step;
-      this.advance(waitMs);
+      this.wait(waitMs);
     }
     throw new Error(`the agent did not come to rest: ${JSON.stringify(step)}`);
   }
@@ -131,15 +131,19 @@ export class ModelVehicle {
   advance(ms: number): void {
     this.clock.advance(ms);
     this.runtime.tick();
-    if (ms >= 1_000) this.hearFor(Math.min(200, Math.floor(ms / 1_000)));
   }
 
-  /** The gateway repeats its line every second for so long, ending now. */
+  /** Waits as the loop would: until then, or until a workload ends. */
+  wait(ms: number): void {
+    this.advance(Math.min(ms, this.runtime.untilNextExitMs() + 1));
+  }
+
+  /** The gateway has said its line for so long, ending now; silences of up to an hour count as none in the model. */
   hearFor(sec: number): void {
     if (this.line === null) return;
     const limits = standingLimits(this.config, "gateway");
-    for (let ageSec = sec; ageSec >= 0; ageSec -= 1) {
-      const at = { monotonicMs: this.clock.monotonicMs() - ageSec * 1000, wallMs: this.clock.wallMs() - ageSec * 1000 };
+    for (const ageMs of sec > 0 ? [sec * 1000, 0] : [0]) {
+      const at = { monotonicMs: this.clock.monotonicMs() - ageMs, wallMs: this.clock.wallMs() - ageMs };
       this.#signals = hear(this.#signals, this.line, at, limits);
     }
   }
@@ -287,6 +291,8 @@ export class ModelVehicle {
 function isPassing(step: Extract<Step, { kind: "hold" }>): boolean {
   return step.status === "applying" || step.phase === "probation";
 }
+
+const GATEWAY = [{ provider: "gateway", freshForSec: 3_600 }];
 
 function bootIdOf(boots: number): string {
   return `00000000-0000-4000-8000-${String(boots).padStart(12, "0")}`;

@@ -25,6 +25,8 @@ export const LIMITS = {
   acknowledgementRetryMs: 30_000,
   meteredRecheckMs: 30_000,
   diskRecheckMs: 15_000,
+  /** No workload of a set that is committed ended unexpectedly within this time. */
+  quietBeforeCommitMs: 5_000,
   /** Progress of a probation is made durable this often; a power cut loses no more. */
   probationCheckpointMs: 30_000,
   idleMs: 60_000,

@@ -71,6 +71,7 @@ function planCrashLoop(active: SetRef, cause: Cause, observed: Observed): Step |
     changeId: observed.nextChangeId,
     to,
     phase: "pending",
+    wasReady: true,
     begun: now,
     since: now,
     before: [],

@@ -5,7 +5,8 @@ import { announceOptions } from "./announcing.ts";
 import { excusedProbes, isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
 import { elapsedMs, type Rollback, type SetRef } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
-import { stopsOf, stopTrouble, stopWaitMs } from "./stopping.ts";
+import { stopsOf, stopTrouble, stopWaitMs, wasStopRequested } from "./stopping.ts";
+import type { JournalRecord } from "./records.ts";
 import { crashLoop, nextStart, runningOf, uncountedExit } from "./workloads.ts";
 
 /**
@@ -29,10 +30,15 @@ export function planRollback(rollback: Rollback, observed: Observed): readonly S
  * Until they open, its dead workloads are restarted as in any repair. A computer that has booted since runs nothing yet.
  */
 function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
-  const advance: ChangeAct = { do: "record", record: { kind: "rollback-phase", phase: "stopping", at: observed.now } };
+  // What earlier stops left behind must not be taken for a sign that this change has begun.
+  const instanceIds = observed.instances
+    .filter(({ state }) => state.kind === "ended" && state.requested)
+    .map(({ instanceId }) => instanceId);
+  const record: JournalRecord = { kind: "rollback-phase", phase: "stopping", at: observed.now };
+  const advance: ChangeAct = { do: "forget", record, instanceIds };
   const booted = rollback.since.bootId !== observed.now.bootId;
   if (booted && runningOf(observed, () => true).length === 0) return [rollingBack(advance)];
-  const need: GateNeed = rollback.cause.reasonCodes.length === 0 ? "switch" : "stop";
+  const need = needOf(rollback);
   const gated = announceOptions(observed, {
     gate: need,
     begin: (act) => rollingBack(act, need),
@@ -64,9 +70,13 @@ function keepAlive(set: SetRef, observed: Observed): readonly Step[] {
 /** Two sets never run at once, so nothing of the good set starts before nothing of the failed one is left. */
 function planStopping(rollback: Rollback, observed: Observed): readonly Step[] {
   const others = runningOf(observed, (instance) => instance.set !== rollback.to?.manifestDigest);
+  const gate = stopGate(rollback, observed);
+  // Nothing has been stopped yet and the gates have closed again: what fails goes on running until they open.
+  const record: JournalRecord = { kind: "rollback-phase", phase: "pending", at: observed.now };
+  const wait: readonly Step[] = gate === "none" ? [] : [rollingBack({ do: "record", record })];
   if (others.length > 0) {
     const afterMs = stopWaitMs(observed, others);
-    if (afterMs === 0) return [rollingBack(stopsOf(observed, others))];
+    if (afterMs === 0) return [rollingBack(stopsOf(observed, others), gate), ...wait];
     const stuck = stopTrouble(observed, others);
     const failure = stuck === undefined ? applying(rollback) : stranded(rollback, [stuck]);
     return [{ ...failure, wakeWhen: { afterMs, on: ["runtime"] } }];
@@ -74,8 +84,22 @@ function planStopping(rollback: Rollback, observed: Observed): readonly Step[] {
   const instanceIds = observed.instances
     .filter((instance) => instance.state.kind === "ended" && instance.set !== rollback.to?.manifestDigest)
     .map((instance) => instance.instanceId);
-  const record = { kind: "rollback-phase", phase: "starting", at: observed.now } as const;
-  return [rollingBack({ do: "forget", record, instanceIds })];
+  const starting: JournalRecord = { kind: "rollback-phase", phase: "starting", at: observed.now };
+  return [rollingBack({ do: "forget", record: starting, instanceIds }, gate), ...wait];
+}
+
+/** Like a switch, a rollback from a set that was ready asks the gates in the very pass that stops the first workload. */
+function stopGate(rollback: Rollback, observed: Observed): GateNeed {
+  const { from, wasReady, since } = rollback;
+  if (!wasReady || since.bootId !== observed.now.bootId) return "none";
+  const begun = observed.seen.stopping === rollback.changeId;
+  if (begun || wasStopRequested(observed, (set) => set === from.manifestDigest)) return "none";
+  return needOf(rollback);
+}
+
+/** A trial that the operator calls back is a change like any other; a failing stack is left as soon as that is safe. */
+function needOf({ cause }: Rollback): GateNeed {
+  return cause.reasonCodes.length === 0 ? "switch" : "stop";
 }
 
 function planReturn(rollback: Rollback, observed: Observed): readonly Step[] {

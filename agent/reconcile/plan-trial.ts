@@ -8,15 +8,17 @@ import {
   hangingInstance,
   hasLiveness,
   isLookDue,
+  isReadyNow,
   judgeReadiness,
   seconds,
+  unmetEvidence,
   untilNextLookMs,
 } from "./readiness.ts";
 import { elapsedMs, type Instant, type ProbeBefore, type Rollback, type Trial } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
 import { isSameProbe } from "./same-probe.ts";
 import { stopsOf, stopTrouble, wasStopRequested } from "./stopping.ts";
-import { crashLoop, isUp, nextStart, runningOf, uncountedExit } from "./workloads.ts";
+import { crashLoop, nextStart, runningOf, uncountedExit } from "./workloads.ts";
 
 /** A change that has begun. The only set it can lead to besides its own is the one it came from. */
 export function planTrial(trial: Trial, desired: Desired, observed: Observed): readonly Step[] {
@@ -112,20 +114,46 @@ function planProbation(trial: Trial, release: KnownRelease, desired: Desired, ob
   const sinceMs = elapsedMs(observed.now, trial.since) ?? 0;
   const poweredMs = trial.poweredMs + sinceMs;
   const leftMs = manifest.healthModel.probationSec * 1000 - poweredMs;
-  const hanging = hangingInstance(observed, digest, manifest);
-  const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
-  if (leftMs <= 0 && isUp(observed, digest, manifest) && hanging === undefined) {
-    const record = { kind: "committed", securityEpoch: manifest.securityEpoch, atMs: observed.now.wallMs } as const;
-    return [{ kind: "commit", record }];
-  }
-  if (sinceMs >= LIMITS.probationCheckpointMs && leftMs > 0) {
+  if (leftMs <= 0) return planDecision(trial, manifest, observed, -leftMs);
+  if (sinceMs >= LIMITS.probationCheckpointMs) {
     return [switching({ do: "record", record: { kind: "trial-powered", poweredMs, at: observed.now } })];
   }
-  const waits = [leftMs > 0 ? leftMs : LIMITS.restartBaseMs, LIMITS.probationCheckpointMs - sinceMs];
+  const hanging = hangingInstance(observed, digest, manifest);
+  const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
+  const waits = [leftMs, LIMITS.probationCheckpointMs - sinceMs];
   if (next.kind === "wait") waits.push(next.afterMs);
   if (looks) waits.push(untilNextLookMs(observed, digest, intervalMs));
   const afterMs = Math.max(1, Math.min(...waits.filter((wait) => wait > 0)));
   return [...bounce, applying("probation", { afterMs, on: ["runtime"] })];
+}
+
+/**
+ * The probation is over. What is committed is ready at that moment, by a fresh look, and nothing of it has only just been
+ * restarted; a set that cannot show this within its readiness time has failed.
+ */
+function planDecision(trial: Trial, manifest: StackManifest, observed: Observed, overMs: number): readonly Step[] {
+  const { set } = trial;
+  const digest = set.manifestDigest;
+  if (isLookDue(observed, digest, LIMITS.probeIntervalMs)) return [{ kind: "probe", set }];
+  if (isReadyNow(observed, digest, manifest) && isQuiet(observed, digest)) {
+    const record = { kind: "committed", securityEpoch: manifest.securityEpoch, atMs: observed.now.wallMs } as const;
+    return [{ kind: "commit", record }];
+  }
+  if (overMs >= manifest.healthModel.readinessTimeoutSec * 1000) {
+    const evidence = unmetEvidence(observed, digest, manifest, seconds(overMs), sharedBefore(trial, observed));
+    return [failed(trial, observed, { codes: ["READINESS_TIMEOUT"], evidence })];
+  }
+  const hanging = hangingInstance(observed, digest, manifest);
+  const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
+  const afterMs = Math.max(1, untilNextLookMs(observed, digest, LIMITS.probeIntervalMs));
+  return [...bounce, applying("probation", { afterMs, on: ["runtime"] })];
+}
+
+function isQuiet(observed: Observed, set: string): boolean {
+  return observed.state.exits.every((exit) => {
+    const ageMs = exit.set === set ? elapsedMs(observed.now, exit.at) : null;
+    return ageMs === null || ageMs >= LIMITS.quietBeforeCommitMs;
+  });
 }
 
 export function bounceStep(instance: Observed["instances"][number]): Step {
@@ -160,6 +188,7 @@ function failed(trial: Trial, observed: Observed, cause: Failure): Step {
     from: trial.set,
     to: trial.from,
     phase: atOnce ? "stopping" : "pending",
+    wasReady: !atOnce,
     cause: { reasonCodes: cause.codes, evidence: cause.evidence },
     attempt: trial.attempt,
     desiredStateRevision: trial.set.desiredStateRevision,

@@ -272,6 +272,7 @@ const readRollback: Reader<state.Rollback> = (value, at) => {
     from: fields.of("from", readSetRef),
     to: fields.nullable("to", readSetRef),
     phase: fields.oneOf("phase", ROLLBACK_PHASES),
+    wasReady: fields.flag("wasReady"),
     cause: fields.of("cause", readCause),
     attempt: fields.count("attempt"),
     ...readOrigin(fields),

@@ -127,6 +127,8 @@ export interface Rollback {
   /** Null after a first installation: there is nothing to return to. */
   readonly to: SetRef | null;
   readonly phase: RollbackPhase;
+  /** The failing set was ready once, so the vehicle may rely on it: it is left only through the gates (H4). */
+  readonly wasReady: boolean;
   /** Codes and numbers of the failure; empty codes mean that the operator called the trial back, which blames nobody. */
   readonly cause: Cause;
   readonly attempt: number;
