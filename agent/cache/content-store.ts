@@ -119,7 +119,7 @@ async function isWhole(disk: Disk, path: string, digest: string): Promise<boolea
   return digester.digest() === digest;
 }
 
-export async function* chunksOf(disk: Disk, path: string): AsyncGenerator<Uint8Array> {
+async function* chunksOf(disk: Disk, path: string): AsyncGenerator<Uint8Array> {
   await using file = await disk.open(path, "read");
   for (let offset = 0; ;) {
     const chunk = await file.read(offset, READ_BYTES);

@@ -75,7 +75,7 @@ class JournalState implements StateStore {
     return this.#inTurn(async () => {
       const next = applyRecord(this.#state, record);
       if (next === this.#state) return;
-      const bytes = encodeRecord(record);
+      const bytes = readable(encodeRecord(record));
       if (this.#journal.hasRoom(bytes.byteLength)) await this.#journal.append(bytes);
       else await this.#compactOrUseReserve(next, bytes, useOf(record));
       this.#state = next;
@@ -107,9 +107,16 @@ class JournalState implements StateStore {
   }
 }
 
+/** What parsing would refuse after the next start would be forgotten then, silently; so it is refused now, as the bug it is. */
+function readable(bytes: Uint8Array): Uint8Array {
+  const parsed = parseRecord(bytes);
+  if (!parsed.ok) throw new Error(`a record of the state cannot be read back: ${parsed.at}`);
+  return bytes;
+}
+
 /** Twice, while that is cheap: a damaged snapshot would take everything with it, and the second one makes it good. */
 function snapshotsOf(state: AgentState, capacityBytes: number): readonly Uint8Array[] {
-  const snapshot = encodeRecord(snapshotRecord(state));
+  const snapshot = readable(encodeRecord(snapshotRecord(state)));
   return snapshot.byteLength * 4 <= capacityBytes ? [snapshot, snapshot] : [snapshot];
 }
 

@@ -139,6 +139,7 @@ void test("H8: with the disk full and the journal full, the records of a rollbac
         from: set("b"),
         to: set("a"),
         phase: "stopping",
+        wasReady: false,
         cause: { reasonCodes: ["READINESS_TIMEOUT"], evidence: [] },
         attempt: 1,
         desiredStateRevision: "dsr_01ARYZ6S410000000000000000",
@@ -235,6 +236,17 @@ void test("records that this agent cannot read are passed over and counted", asy
   const again = await open(disk);
   assert.equal(again.unreadableRecords, 2);
   assert.deepEqual(again.store.state, store.state);
+});
+
+void test("a record that could not be read back is a bug that shows at once, not after the next start", async () => {
+  const disk = new SimulatedDisk();
+  await disk.makeFolder(folder);
+  const { store } = await open(disk);
+  const before = disk.operations;
+  const unreadable: JournalRecord = { kind: "staged", set: { ...set("a"), manifestDigest: "no digest" }, timings: {} };
+  await assert.rejects(store.record(unreadable), /cannot be read back/);
+  assert.equal(disk.operations, before);
+  assert.equal(store.state, EMPTY_STATE);
 });
 
 void test("idle writes nothing; a record that does not fit the state writes nothing", async () => {
