@@ -14,3 +14,14 @@ export function ulid(clock: Clock, random: Random): string {
   const tail = Array.from(random.bytes(16), (byte) => CROCKFORD.charAt(byte % 32));
   return head.join("") + tail.join("");
 }
+
+/** A random UUID (version 4). */
+export function uuid(random: Random): string {
+  const bytes = [...random.bytes(16)];
+  const hex = bytes.map((byte, index) => {
+    if (index === 6) return (byte & 0x0f) | 0x40;
+    return index === 8 ? (byte & 0x3f) | 0x80 : byte;
+  });
+  const text = hex.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return text.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}

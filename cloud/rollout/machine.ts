@@ -1,4 +1,4 @@
-import type { RolloutOutcome } from "@muto/spec";
+import type { RolloutOutcome, RolloutSettings } from "@muto/spec";
 import { addCounts } from "./classify.ts";
 import { progressOf } from "./facts.ts";
 import type { CastProgress, RolloutFacts } from "./facts.ts";
@@ -100,7 +100,8 @@ export function judgeBegun(facts: RolloutFacts, canary: CastProgress, wave: Cast
   };
 }
 
-function limitsOf({ settings, clockFromMs }: RolloutFacts, underClock: boolean): GateLimits {
+/** What a rollout's settings say to the gate. */
+export function gateLimits(settings: RolloutSettings): Pick<GateLimits, "convergedPctMin" | "reasonsMax"> {
   return {
     convergedPctMin: settings.convergedPercentMin,
     reasonsMax: {
@@ -108,6 +109,12 @@ function limitsOf({ settings, clockFromMs }: RolloutFacts, underClock: boolean):
       READINESS_TIMEOUT: settings.limits.readinessTimeouts,
       VERIFY_SIGNATURE_FAILED: settings.limits.signatureFailures,
     },
+  };
+}
+
+function limitsOf({ settings, clockFromMs }: RolloutFacts, underClock: boolean): GateLimits {
+  return {
+    ...gateLimits(settings),
     deadlineAtMs: underClock ? clockFromMs + settings.stageDeadlineSec * 1000 : null,
     blockedMaxAgeMs: underClock ? settings.blockedMaxAgeSec * 1000 : null,
   };

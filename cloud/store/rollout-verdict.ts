@@ -19,18 +19,10 @@ const NAMED_VEHICLES_MAX = 100;
 export async function recordVerdict(turn: Turn, loaded: LoadedRollout, verdict: Verdict): Promise<void> {
   const { row, stages } = loaded;
   const known = stages.find((each) => each.stage === row.stage)?.verdict ?? null;
-  const numbers = memberCounts(verdict.counts);
-  const reasonCounts = {
-    crashLoops: verdict.reasons.CRASH_LOOP_DETECTED,
-    readinessTimeouts: verdict.reasons.READINESS_TIMEOUT,
-    signatureFailures: verdict.reasons.VERIFY_SIGNATURE_FAILED,
-  };
-  const head = { verdict: verdict.outcome, rule: verdict.rule, stage: verdict.cast } as const;
-  const sameHead = known !== null && known.verdict === head.verdict && known.rule === head.rule;
-  const same = sameHead && known.stage === head.stage && isSame(known, { numbers, reasonCounts });
-  if (same) return;
-  const vehicles = await decidingVehicles(turn, loaded, verdict);
-  const next: GateVerdict = { ...head, numbers, reasonCounts, at: turn.moment.at, vehicles };
+  const bare = gateVerdictOf(verdict, turn.moment.at, []);
+  const sameHead = known !== null && known.verdict === bare.verdict && known.rule === bare.rule;
+  if (sameHead && known.stage === bare.stage && isSame(known, bare)) return;
+  const next = { ...bare, vehicles: await decidingVehicles(turn, loaded, verdict) };
   await turn.db
     .updateTable("rollout_stages")
     .set({ verdict: JSON.stringify(next) })
@@ -46,6 +38,23 @@ export async function recordVerdict(turn: Turn, loaded: LoadedRollout, verdict: 
     before: known === null ? null : verdictState(known),
     after: verdictState(next),
   });
+}
+
+/** A verdict in the words of the contract. */
+export function gateVerdictOf(verdict: Verdict, at: string, vehicles: GateVerdict["vehicles"]): GateVerdict {
+  return {
+    verdict: verdict.outcome,
+    rule: verdict.rule,
+    stage: verdict.cast,
+    numbers: memberCounts(verdict.counts),
+    reasonCounts: {
+      crashLoops: verdict.reasons.CRASH_LOOP_DETECTED,
+      readinessTimeouts: verdict.reasons.READINESS_TIMEOUT,
+      signatureFailures: verdict.reasons.VERIFY_SIGNATURE_FAILED,
+    },
+    at,
+    vehicles,
+  };
 }
 
 function verdictState(verdict: GateVerdict): AuditState {
