@@ -13,7 +13,7 @@ import { actorOf } from "./server/principal.ts";
 
 /** Adds a vehicle, with its key when it is known in advance. The same vehicle again is no error and changes nothing. */
 export const createVehicle: Handler<"createVehicle"> = async (call, context) => {
-  const { id, tags = {}, publicKey } = call.body;
+  const { id, tags, publicKey } = call.body;
   const key = publicKey === undefined ? undefined : parsePublicKey(publicKey);
   if (key !== undefined && (!key.ok || key.key.algorithm !== "ed25519")) {
     return refuse("BODY_INVALID", "The public key is not an Ed25519 key in PEM.", {
