@@ -97,17 +97,22 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       if (state.rollback === null) return state;
       return { ...state, rollback: { ...state.rollback, phase: record.phase, since: record.at } };
     case "rollback-ended":
-      return state.rollback === null ? state : endRollback(state, state.rollback, record);
+      return state.rollback === null ? state : untold(endRollback(state, state.rollback, record));
     case "recovered":
       if (state.outcome?.kind !== "failed") return state;
-      return { ...state, outcome: { ...state.outcome, kind: "applied", atMs: record.atMs } };
+      return untold({ ...state, outcome: { ...state.outcome, kind: "applied", atMs: record.atMs } });
     case "stranded":
-      return { ...state, outcome: { ...record.outcome, cause: bounded(record.outcome.cause) } };
+      return untold({ ...state, outcome: { ...record.outcome, cause: bounded(record.outcome.cause) } });
     case "exited":
       return noteExit(state, record.exit);
     case "reported":
       return { ...state, lastReported: record.reported };
   }
+}
+
+/** How a change ended is the next thing to be said, whatever has been asked for meanwhile: no outcome stays silent. */
+function untold(state: AgentState): AgentState {
+  return state.outcome === null ? state : { ...state, lastReported: null };
 }
 
 type TrialRecord = Extract<

@@ -59,6 +59,8 @@ function verdictOf(desired: Desired, observed: Observed, step: Step): Verdict | 
   const { state } = observed;
   if (state.rollback !== null) return ofRollback(state.rollback, step);
   if (state.trial !== null) return ofTrial(state.trial, step);
+  // A newer assignment may have come while the change failed; its outcome is said all the same, before anything newer.
+  if (state.outcome !== null && state.lastReported === null) return ofOutcome(state.outcome);
   if (state.refusal !== null) return ofRefusal(state.refusal);
   if (desired.assignment === null) return undefined;
   const { desiredStateRevision, sequence } = desired.assignment;
