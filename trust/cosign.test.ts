@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { before, describe, test } from "node:test";
+import { parseReleaseSignature } from "@muto/spec";
 import type { ReleaseSignature } from "@muto/spec";
 import fc from "fast-check";
 import { encodeBase64 } from "./base64.ts";
 import { cosignPayload, signRelease, verifyRelease, verifyReleaseSignature } from "./cosign.ts";
 import { signEnvelope } from "./dsse.ts";
-import { generateKey } from "./keys.ts";
+import { generateKey, parsePublicKey } from "./keys.ts";
 import type { PublicKey, Signer } from "./keys.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
@@ -22,6 +24,37 @@ test("the payload is byte for byte what cosign writes", () => {
     `"image":{"docker-manifest-digest":"${DIGEST}"},"type":"cosign container image signature"},"optional":`;
   assert.equal(text(), `${start}null}`);
   assert.equal(text({ b: "2", a: "<1&>" }), `${start}{"a":"\\u003c1\\u0026\\u003e","b":"2"}}`);
+});
+
+test("what real cosign made is read and judged, and its payload is made here byte for byte", async () => {
+  const file: unknown = JSON.parse(
+    await readFile(new URL("../spec/vectors/signed/cosign.json", import.meta.url), "utf8"),
+  );
+  assert.ok(typeof file === "object" && file !== null && "publicKey" in file && typeof file.publicKey === "string");
+  assert.ok("cases" in file && Array.isArray(file.cases));
+  const key = parsePublicKey(file.publicKey);
+  assert.ok(key.ok);
+  const forms: string[] = [];
+  for (const { name, manifestDigest, signature: given, expected } of file.cases) {
+    const signature = parseReleaseSignature(given);
+    assert.ok(signature.ok, name);
+    forms.push(signature.value.form);
+    const verified = verifyReleaseSignature(signature.value, manifestDigest, [key.key]);
+    const expectation =
+      expected === "signed" ? { ok: true, keyids: [key.key.keyid] } : { ok: false, problem: expected };
+    assert.deepEqual(verified, expectation, name);
+    assert.equal(verifyReleaseSignature(signature.value, DIGEST, [key.key]).ok, false, name);
+    if (signature.value.form !== "simple-signing") continue;
+    const payload = Buffer.from(signature.value.payload, "base64").toString();
+    const dockerReference = /"docker-reference":"([^"]*)"/.exec(payload)?.[1] ?? "";
+    const annotations: Record<string, string> = name.includes("annotation") ? { pipeline: "42 <main>" } : {};
+    assert.equal(
+      Buffer.from(cosignPayload({ dockerReference, manifestDigest, annotations })).toString(),
+      payload,
+      name,
+    );
+  }
+  assert.deepEqual(forms, ["simple-signing", "simple-signing", "sigstore-bundle", "sigstore-bundle"]);
 });
 
 describe("a release signature", () => {

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { ReleaseSignature, SimpleSigningSignature } from "@muto/spec";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { verifyEnvelope } from "./dsse.ts";
@@ -188,12 +187,6 @@ function escapeLikeGo(json: string): string {
 /** `sha256-<hex>`, the name under which signatures of a digest lie in a registry, for the tag schemes. */
 export function signatureTag(manifestDigest: string): string {
   return `${manifestDigest.replace(":", "-")}.sig`;
-}
-
-/** Base64 of SHA-256 over the key, as sigstore bundles hint at a key. */
-export function sigstoreKeyHint(key: PublicKey): string {
-  const der = Buffer.from(key.pem.replaceAll(/-----[A-Z ]+-----|\s/g, ""), "base64");
-  return createHash("sha256").update(der).digest("base64");
 }
 
 function refuse(problem: Exclude<ReleaseProblem, "release-unsigned" | "threshold-unmet">): VerifiedSignature {
