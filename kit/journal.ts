@@ -322,6 +322,7 @@ const FILE_MAGIC = Buffer.from("MUTOJNL1", "latin1");
 const FILE_HEADER_BYTES = 24;
 const FRAME_MAGIC = Buffer.from([0x9f, 0x4d, 0x4a, 0x01]);
 const FRAME_HEADER_BYTES = 20;
+const ZEROS = Buffer.alloc(4096);
 
 interface Scan {
   readonly found: JournalFound;
@@ -426,8 +427,11 @@ function framesBehind(file: Buffer, from: number, fromSequence: bigint) {
   return { records, nextSequence };
 }
 
-function lengthWithoutZeros(bytes: Uint8Array): number {
+function lengthWithoutZeros(bytes: Buffer): number {
   let length = bytes.byteLength;
+  while (length >= ZEROS.byteLength && bytes.subarray(length - ZEROS.byteLength, length).equals(ZEROS)) {
+    length -= ZEROS.byteLength;
+  }
   while (length > 0 && bytes[length - 1] === 0) length -= 1;
   return length;
 }

@@ -1,6 +1,7 @@
 import { DiskError } from "@muto/kit/disk";
+import type { Content } from "./content.ts";
 import { ROOT } from "./disk-tree.ts";
-import type { Content, FileNode, FolderNode, NameChange, Tree, TreeNode } from "./disk-tree.ts";
+import type { FileNode, FolderNode, NameChange, Tree, TreeNode } from "./disk-tree.ts";
 
 /** A new name wants a little space, as folders are files too. */
 const NAME_BYTES = 256;

@@ -1,4 +1,6 @@
 import type { Random } from "@muto/kit/random";
+import { bytesOf, resized, written } from "./content.ts";
+import type { Content } from "./content.ts";
 
 /*
  * What a simulated disk holds, twice: as processes see it, and as the medium has it. Between the two lie the changes that
@@ -8,12 +10,6 @@ import type { Random } from "@muto/kit/random";
 
 export const SECTOR_BYTES = 512;
 export const ROOT = 0;
-
-/** The first `length` bytes of the buffer; a buffer may be shared between both views as long as no shared byte changes. */
-export interface Content {
-  readonly buffer: Uint8Array;
-  readonly length: number;
-}
 
 export type DataChange =
   | { readonly kind: "write"; readonly offset: number; readonly bytes: Uint8Array }
@@ -59,8 +55,6 @@ export interface Tree {
   pendingNames: NameChange[];
   nextId: number;
 }
-
-export const EMPTY: Content = { buffer: new Uint8Array(0), length: 0 };
 
 export function emptyTree(): Tree {
   const root: FolderNode = { kind: "folder", mode: 0o755, seen: new Map(), durable: new Map() };
@@ -181,7 +175,9 @@ function touches(change: DataChange, from: number, to: number): boolean {
 
 /** Behind its end a file reads as zeros once something makes it longer. */
 function sameAsDurable(durable: Content, at: number, bytes: Uint8Array): boolean {
-  return bytes.every((byte, index) => byte === (at + index < durable.length ? durable.buffer[at + index] : 0));
+  const there = Buffer.alloc(bytes.byteLength);
+  there.set(bytesOf(durable, at, bytes.byteLength));
+  return there.equals(bytes);
 }
 
 function rebuild(tree: Tree, survivors: Survivors, survives: (index: number) => boolean): Tree {
@@ -198,7 +194,7 @@ function rebuild(tree: Tree, survivors: Survivors, survives: (index: number) => 
     const node = tree.nodes.get(id);
     if (node?.kind === "symlink") rebuilt.nodes.set(id, node);
     if (node?.kind !== "file") continue;
-    const content = withCells(node.durable, chosen.get(id) ?? []);
+    const content = (chosen.get(id) ?? []).reduce(withCell, node.durable);
     const fresh = { seen: content, durable: content, pending: [], pagesLost: false, names: 0, handles: 0 };
     rebuilt.nodes.set(id, { kind: "file", mode: node.mode, ...fresh });
   }
@@ -211,38 +207,21 @@ function rebuild(tree: Tree, survivors: Survivors, survives: (index: number) => 
   return rebuilt;
 }
 
-/** The content after some changes; never shares a buffer with what it was given. */
 export function withChanges(content: Content, changes: readonly DataChange[]): Content {
-  return withCells(
+  return changes.reduce(
+    (before, change) =>
+      change.kind === "write" ? written(before, change.offset, change.bytes) : resized(before, change.length),
     content,
-    changes.map((change) =>
-      change.kind === "write"
-        ? { kind: "sector", offset: change.offset, bytes: change.bytes }
-        : { kind: "exactly", length: change.length },
-    ),
   );
 }
 
-function withCells(durable: Content, cells: readonly Cell[]): Content {
-  let content = Buffer.from(durable.buffer.subarray(0, durable.length));
-  const resize = (length: number) => {
-    const resized = Buffer.alloc(length);
-    content.copy(resized);
-    content = resized;
-  };
-  for (const cell of cells) {
-    switch (cell.kind) {
-      case "sector":
-        if (cell.offset + cell.bytes.byteLength > content.byteLength) resize(cell.offset + cell.bytes.byteLength);
-        content.set(cell.bytes, cell.offset);
-        break;
-      case "atLeast":
-        if (cell.length > content.byteLength) resize(cell.length);
-        break;
-      case "exactly":
-        resize(cell.length);
-        break;
-    }
+function withCell(content: Content, cell: Cell): Content {
+  switch (cell.kind) {
+    case "sector":
+      return written(content, cell.offset, cell.bytes);
+    case "atLeast":
+      return cell.length > content.length ? resized(content, cell.length) : content;
+    case "exactly":
+      return resized(content, cell.length);
   }
-  return { buffer: content, length: content.byteLength };
 }

@@ -1,9 +1,11 @@
 import { DiskError } from "@muto/kit/disk";
 import type { Disk, DiskEntry, DiskFile } from "@muto/kit/disk";
 import type { Random } from "@muto/kit/random";
+import { bytesOf, EMPTY, resized, written } from "./content.ts";
+import type { Content } from "./content.ts";
 import { DiskNames, parentOf } from "./disk-names.ts";
-import { crashStates, EMPTY, emptyTree, randomCrash, withChanges } from "./disk-tree.ts";
-import type { Content, FileNode, Tree } from "./disk-tree.ts";
+import { crashStates, emptyTree, randomCrash, withChanges } from "./disk-tree.ts";
+import type { FileNode, Tree } from "./disk-tree.ts";
 
 export type DiskOperationKind =
   | "read"
@@ -110,9 +112,8 @@ export class SimulatedDisk implements Disk {
   /** Turns one bit of what a file holds, durably: a fault of the medium. */
   flipBit(path: string, byte: number, bit: number): void {
     const node = this.#names.findFile("flipBit", path);
-    const buffer = Buffer.from(node.seen.buffer.subarray(0, node.seen.length));
-    buffer[byte] = (buffer[byte] ?? 0) ^ (1 << bit);
-    node.seen = { buffer, length: buffer.byteLength };
+    const [before = 0] = bytesOf(node.seen, byte, 1);
+    node.seen = written(node.seen, byte, Uint8Array.of(before ^ (1 << bit)));
     node.durable = node.seen;
     node.pending = [];
   }
@@ -263,7 +264,7 @@ export class SimulatedDisk implements Disk {
     const writtenBytes = Math.min(wantedBytes, Math.max(0, node.seen.length + this.#freeBytes() - offset));
     if (writtenBytes > 0) {
       const copy = new Uint8Array(bytes.subarray(0, writtenBytes));
-      this.#names.setContent(node, grownWith(node, offset, copy));
+      this.#names.setContent(node, written(node.seen, offset, copy));
       if (this.#immediate) node.durable = node.seen;
       else node.pending.push({ kind: "write", offset, bytes: copy });
     }
@@ -273,7 +274,7 @@ export class SimulatedDisk implements Disk {
 
   #truncate(path: string, node: FileNode, length: number): void {
     if (length - node.seen.length > this.#freeBytes()) throw new DiskError("ENOSPC", "truncate", path);
-    this.#names.setContent(node, withChanges(node.seen, [{ kind: "truncate", length }]));
+    this.#names.setContent(node, resized(node.seen, length));
     if (this.#immediate) node.durable = node.seen;
     else node.pending.push({ kind: "truncate", length });
   }
@@ -313,25 +314,11 @@ function sync(path: string, node: FileNode, fault: DiskFault | undefined): void 
   node.durable = node.pagesLost ? withChanges(node.durable, pending) : node.seen;
 }
 
-function copyOf({ buffer, length }: Content, offset: number, bytes: number, fault: DiskFault | undefined): Uint8Array {
-  // A Buffer's own slice would be a view.
-  const copy = new Uint8Array(buffer.subarray(Math.min(offset, length), Math.min(offset + bytes, length)));
+function copyOf(content: Content, offset: number, bytes: number, fault: DiskFault | undefined): Uint8Array {
+  const copy = bytesOf(content, offset, bytes);
   const middle = copy.byteLength >> 1;
   if (fault?.kind === "flipBit" && copy.byteLength > 0) copy[middle] = (copy[middle] ?? 0) ^ 1;
   return copy;
-}
-
-/** Appends reuse the buffer, which may be shared with the durable view: they change no byte of it that counts there. */
-function grownWith(node: FileNode, offset: number, bytes: Uint8Array): Content {
-  const length = Math.max(node.seen.length, offset + bytes.byteLength);
-  const sharedBytes = node.durable.buffer === node.seen.buffer ? node.durable.length : 0;
-  let { buffer } = node.seen;
-  if (length > buffer.byteLength || offset < sharedBytes) {
-    buffer = new Uint8Array(length > buffer.byteLength ? Math.max(length, node.seen.length * 2) : length);
-    buffer.set(node.seen.buffer.subarray(0, node.seen.length));
-  }
-  buffer.set(bytes, offset);
-  return { buffer, length };
 }
 
 function* mapped<A, B>(items: Iterable<A>, map: (item: A) => B): Generator<B> {
