@@ -40,7 +40,7 @@ test("what real cosign made is read and judged, and its payload is made here byt
     assert.ok(signature.ok, name);
     forms.push(signature.value.form);
     const verified = verifyReleaseSignature(signature.value, manifestDigest, [key.key]);
-    const expectation =
+    const expectation: unknown =
       expected === "signed" ? { ok: true, keyids: [key.key.keyid] } : { ok: false, problem: expected };
     assert.deepEqual(verified, expectation, name);
     assert.equal(verifyReleaseSignature(signature.value, DIGEST, [key.key]).ok, false, name);
