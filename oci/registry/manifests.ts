@@ -122,7 +122,8 @@ function readManifest(bytes: Uint8Array, contentType: string | undefined): ReadM
   const manifest = parseManifest(index === undefined ? value : { ...value, layers: [], config: NO_CONFIG });
   if (manifest === undefined) return undefined;
   const { config, layers, subject, annotations } = manifest;
-  const blobs = index === undefined ? [config.digest, ...layers.map((layer) => layer.digest)] : [];
+  const blobs =
+    index === undefined ? [config, ...layers].filter((blob) => !isElsewhere(blob)).map((blob) => blob.digest) : [];
   const artifactType = manifest.artifactType ?? (index === undefined ? config.mediaType : undefined);
   return {
     mediaType,
@@ -134,6 +135,11 @@ function readManifest(bytes: Uint8Array, contentType: string | undefined): ReadM
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     },
   };
+}
+
+/** Layers that may not be passed on are named in a manifest and never pushed with it. */
+function isElsewhere({ mediaType }: Descriptor): boolean {
+  return mediaType.includes(".nondistributable.") || mediaType.includes(".rootfs.foreign.");
 }
 
 const NO_CONFIG = { mediaType: OCI_EMPTY, digest: digestOf(new Uint8Array()), size: 0 };

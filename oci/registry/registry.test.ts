@@ -162,6 +162,16 @@ describe("manifests", () => {
     assert.equal((await fetch(`${registry.url}/v2/other/manifests/v1`)).status, 404);
   });
 
+  test("may name layers that are never pushed, because they may not be passed on", async () => {
+    await using registry = await started();
+    await push(registry.url, "x", EMPTY_JSON);
+    const absent = { digest: digestOf(Buffer.from("absent")), size: 6 };
+    const foreign = { ...absent, mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip" };
+    const ordinary = { ...absent, mediaType: "application/vnd.oci.image.layer.v1.tar+gzip" };
+    assert.equal((await putManifest(registry.url, "x", "v1", manifestOf({ layers: [foreign] }))).status, 201);
+    assert.equal((await putManifest(registry.url, "x", "v2", manifestOf({ layers: [ordinary] }))).status, 404);
+  });
+
   test("that are wrong are refused with the code of the specification", async () => {
     await using registry = await started({ limits: { manifestBytesMax: 1000 } });
     await push(registry.url, "x", HELLO);
