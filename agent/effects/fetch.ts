@@ -66,6 +66,11 @@ async function fetchBlob(
     if (signal.aborted) return false;
     if (!pulled.ok) {
       trouble(services, { ...about, ...pulled, bytesReceived: receiving.offsetBytes + pulled.receivedBytes });
+      // Wrong bytes are not worth resuming: every later try would go on from them and fail as well.
+      if (pulled.problem === "digest-mismatch") {
+        await receiving[Symbol.asyncDispose]();
+        await content.remove(blob.digest);
+      }
       return false;
     }
     const stored = await receiving.finish();
