@@ -85,9 +85,19 @@ async function play(): Promise<void> {
   });
   const stage: Stage = { plane, folder, vehicles: new Map(), expectations, say };
 
-  say("seven vehicles enrol: six in three groups of region and model, one that will lose its network");
-  const direct = { url: plane.url, mqttUrl: `mqtt://127.0.0.1:${plane.mqttPort}` };
+  say("release 1.0.0 is built, pushed, signed and registered");
+  await publish(stage, "1.0.0", values.plant === undefined ? HEALTHY_SCAN_HZ : UNHEALTHY_SCAN_HZ);
+
+  say("a vehicle takes its assignment, and then loses its network before its window opens");
   const relayed = { url: `http://127.0.0.1:${httpCable.port}`, mqttUrl: `mqtt://127.0.0.1:${mqttCable.port}` };
+  const away = await addVehicle(stage, { ...ferry, ...relayed, ring: "2", address: "127.0.71.7" });
+  away.gateway.say(parked);
+  away.startAgent();
+  const offline = offlineAct(stage, away, [httpCable, mqttCable]);
+  await offline.depart();
+
+  say("six vehicles enrol, in three groups of region and model");
+  const direct = { url: plane.url, mqttUrl: `mqtt://127.0.0.1:${plane.mqttPort}` };
   for (const [index, entry] of fleet.entries()) {
     const { diskReserveMb } = entry.obstacle;
     const spec = { ...entry, ...direct, ring: "1", address: `127.0.71.${index + 1}` };
@@ -97,14 +107,7 @@ async function play(): Promise<void> {
       await muto(stage, ["agent", "hold", "--config", vehicle.configFile, "--why", "maintenance"]);
     vehicle.startAgent();
   }
-  const away = await addVehicle(stage, { ...ferry, ...relayed, ring: "2", address: "127.0.71.7" });
-  away.gateway.say(parked);
-  away.startAgent();
 
-  say("release 1.0.0 is built, pushed, signed and registered");
-  await publish(stage, "1.0.0", values.plant === undefined ? HEALTHY_SCAN_HZ : UNHEALTHY_SCAN_HZ);
-  const offline = offlineAct(stage, [httpCable, mqttCable]);
-  await offline.depart();
   say("release 1.0.0 goes out: canaries, then the wave; every vehicle decides for itself when");
   await rollOutGood(stage);
   say("release 1.1.0 is bad: its planner never becomes healthy");

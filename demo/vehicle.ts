@@ -24,6 +24,8 @@ export interface VehicleSpec {
 export interface DemoVehicle {
   readonly spec: VehicleSpec;
   readonly gateway: Gateway;
+  /** Its folder, with the agent's state in it. */
+  readonly home: string;
   readonly configFile: string;
   startAgent(): void;
   stopAgent(): Promise<void>;
@@ -70,6 +72,7 @@ export function createVehicle(spec: VehicleSpec, claim: string, plane: ControlPl
   return {
     spec,
     gateway: openGateway(files.signals),
+    home: folder,
     configFile: files.config,
     startAgent: () => {
       agent = startMuto(["agent", "--config", files.config], { logFile: files.log });

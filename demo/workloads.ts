@@ -10,24 +10,32 @@ import { silentLogger } from "@muto/kit/logger";
  * so this speaks to their supervisors as the next agent would.
  */
 export async function stopWorkloads(home: string): Promise<void> {
-  const runs = join(home, "state", "runs");
-  if (!existsSync(runs)) return;
+  if (!existsSync(runsOf(home))) return;
+  await using runtime = openRuntime(home);
+  const running = (await runtime.inspect()).filter(({ state }) => state.kind === "running");
+  await Promise.all(running.map(async ({ instanceId }) => await runtime.stop(instanceId)));
+}
+
+/** Names of the workloads that run on a vehicle at this moment, whatever anybody reports. */
+export async function runningWorkloads(home: string): Promise<readonly string[]> {
+  if (!existsSync(runsOf(home))) return [];
+  await using runtime = openRuntime(home);
+  return (await runtime.inspect()).filter(({ state }) => state.kind === "running").map(({ workload }) => workload);
+}
+
+function openRuntime(home: string): ProcessRuntime {
   const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  await using runtime = new ProcessRuntime({
+  return new ProcessRuntime({
     disk: systemDisk(),
     clock: systemClock(),
     logger: silentLogger,
-    runs,
+    runs: runsOf(home),
     bootId,
     nodePath: process.execPath,
     host: {},
   });
-  const instances = await runtime.inspect();
-  await Promise.all(
-    instances.map(async ({ instanceId }) => {
-      await runtime.stop(instanceId);
-      // Until it is forgotten, a supervisor waits for an agent that asks how its workload ended.
-      await runtime.forget(instanceId);
-    }),
-  );
+}
+
+function runsOf(home: string): string {
+  return join(home, "state", "runs");
 }

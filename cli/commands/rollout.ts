@@ -205,12 +205,13 @@ function rolloutTable(rollouts: readonly RolloutSummary[], nowMs: number): strin
     rollout.id,
     stackText(rollout.stack),
     rollout.status,
-    rollout.outcome ?? rollout.stage,
+    rollout.stage,
+    rollout.outcome ?? "-",
     `${rollout.counts.converged}/${rollout.counts.members}`,
     String(rollout.counts.failed + rollout.counts.rolledBack),
     ago(rollout.createdAt, nowMs),
   ]);
-  return table(["rollout", "release", "status", "stage", "converged", "failed", "created"], rows);
+  return table(["rollout", "release", "status", "stage", "outcome", "converged", "failed", "created"], rows);
 }
 
 export function rolloutText(rollout: Rollout, nowMs: number): string {
