@@ -46,12 +46,12 @@ export class Adopter {
     if (lastMs !== undefined && clock.monotonicMs() - lastMs < ADOPT_AGAIN_MS) return false;
     this.#triedAtMs.set(instanceId, clock.monotonicMs());
     try {
-      await folder.mend(identity, await supervisor());
+      await folder.renewSupervisor(await supervisor());
     } catch (error) {
-      // On a full disk the old program and the old spec have to do.
+      // On a full disk the old program has to do.
       if (!(error instanceof DiskError)) throw error;
     }
-    const { kind } = await spawner.adopt(path, ADOPT_LIMIT_MS);
+    const { kind } = await spawner.adopt(path, await folder.specForAdoption(identity), ADOPT_LIMIT_MS);
     logger.warn("workload has lost its supervisor", { instanceId, workload: identity.workload, adoption: kind });
     return kind === "running";
   }

@@ -88,13 +88,11 @@ export class InstanceWatch {
   }
 
   async #fromSupervisor(folder: RunFolder, link: SupervisorLink): Promise<Found | undefined> {
-    const changed = this.nextChange(folder);
-    const before = link.state;
+    const { process: first } = link.state;
     // A workload that has not begun, or whose first process is gone: the supervisor is about to say more.
-    if (before.process === null) await changed(COMING_UP_LIMIT_MS);
-    else if (before.exit === null && !(await this.#options.processes.isAlive(before.process))) {
-      await changed(ENDING_LIMIT_MS);
-    }
+    const isGone = first !== null && !(await this.#options.processes.isAlive(first));
+    const limitMs = isGone ? ENDING_LIMIT_MS : COMING_UP_LIMIT_MS;
+    if (link.state.exit === null && (first === null || isGone)) await this.nextChange(folder)(limitMs);
     if (link.isClosed) return await this.look(folder);
     const { process, exit, supervised, isolation } = link.state;
     if (exit !== null) return found(link.state, isolation, ended(exit));

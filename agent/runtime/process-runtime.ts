@@ -140,7 +140,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     const found = await this.#watch.look(folder);
     if (found?.instance.state.kind === "running") throw new Error("an instance that runs cannot be forgotten");
     await this.#watch.release(folder);
-    await folder.remove();
+    await this.#spares.giveBack(folder);
   }
 
   async saw(instanceId: string, text: string): Promise<boolean | null> {
@@ -165,7 +165,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
         await this.#watch.look(folder);
         return { ok: true };
       case "refused":
-        await folder.remove();
+        await this.#spares.giveBack(folder);
         return { ok: false, problem: "start-refused", code: started.code };
       case "died":
         await this.#undoStart(folder);
@@ -192,7 +192,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     const { ok } = await this.#stop(folder);
     if (!ok) return;
     await this.#watch.release(folder);
-    await folder.remove();
+    await this.#spares.giveBack(folder);
   }
 
   async #stop(folder: RunFolder): Promise<StopResult> {

@@ -76,12 +76,15 @@ export class RunFolder {
     await writeDurably(this.#disk, this.#at("exit.json"), Buffer.from(JSON.stringify({ ...run, exit })));
   }
 
-  /** Where a new supervisor is to take over: a damaged spec is replaced by one that says how to stop. */
-  async mend(identity: RunIdentity, supervisor: Uint8Array): Promise<void> {
+  /** What a supervisor that takes over is told: the spec as it is, or, where it is damaged, one that says how to stop. */
+  async specForAdoption(identity: RunIdentity): Promise<unknown> {
+    const spec = await this.#json("spec.json");
+    if (parseRunSpec(spec) !== undefined) return spec;
+    return { ...identity, stop: MENDED_STOP, output: { segmentBytesMax: MENDED_OUTPUT_BYTES_MAX, texts: [] } };
+  }
+
+  async renewSupervisor(supervisor: Uint8Array): Promise<void> {
     await writeDurably(this.#disk, this.#at("supervisor.mjs"), supervisor);
-    if ((await this.spec()) !== undefined) return;
-    const mended = { ...identity, stop: MENDED_STOP, output: { segmentBytesMax: MENDED_OUTPUT_BYTES_MAX, texts: [] } };
-    await writeDurably(this.#disk, this.#at("spec.json"), Buffer.from(JSON.stringify(mended)));
   }
 
   async stopRequested(): Promise<boolean> {

@@ -6,6 +6,7 @@ import type { RunFolder } from "./run-folder.ts";
 
 const SPARE = ".spare-";
 const SUPERVISOR = ".supervisor-";
+const PROGRAM = "supervisor.mjs";
 
 /**
  * Folders for instances to come, each with the supervisor's program in it. On a full disk a new folder cannot be made, but
@@ -16,6 +17,7 @@ export class SpareFolders {
   readonly #runs: string;
   readonly #supervisor: () => Promise<Uint8Array>;
   #made = 0;
+  #wanted = 0;
 
   constructor(disk: Disk, runs: string, supervisor: () => Promise<Uint8Array>) {
     this.#disk = disk;
@@ -34,8 +36,24 @@ export class SpareFolders {
     await this.#disk.rename(join(this.#runs, spare), folder.path);
   }
 
+  /** A folder that nobody needs any more becomes a spare one, so that restarts on a full disk can go on for ever. */
+  async giveBack(folder: RunFolder): Promise<void> {
+    const version = await this.#version();
+    if ((await this.#spares(version)).length >= this.#wanted || !(await this.#hasProgram(folder))) {
+      return await this.#disk.remove(folder.path);
+    }
+    const name = await this.#unusedName(version);
+    const partial = join(this.#runs, `${name}~`);
+    await this.#disk.rename(folder.path, partial);
+    for (const entry of await this.#disk.list(partial)) {
+      if (entry.name !== PROGRAM) await this.#disk.remove(join(partial, entry.name));
+    }
+    await this.#disk.rename(partial, join(this.#runs, name));
+  }
+
   /** Makes spare folders until there are so many, and removes what an agent of another version left. */
   async keep(count: number): Promise<void> {
+    this.#wanted = count;
     const version = await this.#version();
     for (const { name } of await this.#disk.list(this.#runs)) {
       if (!name.startsWith(".") || name.startsWith(`${SPARE}${version}-`) || name === programOf(version)) continue;
@@ -62,9 +80,14 @@ export class SpareFolders {
     if ((await this.#disk.stat(program)) === undefined) {
       await writeDurably(this.#disk, program, await this.#supervisor());
     }
-    await this.#disk.link(program, join(partial, "supervisor.mjs"));
+    await this.#disk.link(program, join(partial, PROGRAM));
     await this.#disk.rename(partial, join(this.#runs, name));
     return name;
+  }
+
+  async #hasProgram({ path }: RunFolder): Promise<boolean> {
+    const bytes = await this.#disk.read(join(path, PROGRAM));
+    return bytes !== undefined && Buffer.compare(bytes, await this.#supervisor()) === 0;
   }
 
   async #unusedName(version: string): Promise<string> {

@@ -10,8 +10,8 @@ import { within } from "./within.ts";
 export interface SupervisorSpawner {
   /** Runs the workload of a spec in a folder. */
   start(folder: string, spec: RunOrder, limitMs: number): Promise<SupervisorSpawned>;
-  /** Takes over from a supervisor that died. */
-  adopt(folder: string, limitMs: number): Promise<SupervisorSpawned>;
+  /** Takes over from a supervisor that died, with what is left of its spec. */
+  adopt(folder: string, spec: unknown, limitMs: number): Promise<SupervisorSpawned>;
 }
 
 export type SupervisorSpawned =
@@ -29,22 +29,20 @@ const WORD_BYTES_MAX = 200;
 
 /** `nodePath` runs the supervisors. They see nothing of the agent's environment, and stay when it goes (H2). */
 export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpawner {
-  const outcomeOf = async (child: ChildProcess, limitMs: number): Promise<SupervisorSpawned> => {
+  const run = async (folder: string, mode: "start" | "adopt", spec: unknown, limitMs: number) => {
+    const child = launch(nodePath, folder, mode);
     child.unref();
+    // A supervisor that dies before it has read its spec is heard of in another way.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(JSON.stringify(spec));
     const outcome = await within(clock, limitMs, firstWord(child));
     if (outcome !== undefined) return outcome;
     child.kill("SIGKILL");
-    return { kind: "timeout" };
+    return { kind: "timeout" } as const;
   };
   return {
-    start: async (folder, spec, limitMs) => {
-      const child = launch(nodePath, folder, "start");
-      // A supervisor that dies before it has read its spec is heard of in another way.
-      child.stdin?.on("error", () => {});
-      child.stdin?.end(JSON.stringify(spec));
-      return await outcomeOf(child, limitMs);
-    },
-    adopt: async (folder, limitMs) => await outcomeOf(launch(nodePath, folder, "adopt"), limitMs),
+    start: (folder, spec, limitMs) => run(folder, "start", spec, limitMs),
+    adopt: (folder, spec, limitMs) => run(folder, "adopt", spec, limitMs),
   };
 }
 

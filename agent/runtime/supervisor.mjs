@@ -3,10 +3,10 @@
  * plain JavaScript for any Node.js from 20 on: each run folder gets its own copy, so that an upgrade of the agent neither
  * changes nor deletes a supervisor that runs.
  *
- *   node supervisor.mjs start   starts the workload that the spec on standard input describes
+ *   node supervisor.mjs start   starts the workload
  *   node supervisor.mjs adopt   the supervisor before this one died: watches what it left behind
  *
- * The run folder is the working directory. File descriptor 3 takes one line, `running` or `refused CODE`, and is closed.
+ * Standard input holds the spec as JSON, the working directory is the run folder. File descriptor 3 takes one line, `running` or `refused CODE`, and is closed.
  *
  *   owner.N         symbolic link `PID:START-TICKS:BOOT-ID`, or `abandoned`: of two claims for one N exactly one succeeds
  *   spec.json       durable: what to run and how to stop it
@@ -56,9 +56,9 @@ async function main(mode) {
   // A fault in serving one client must not end the supervision.
   process.on("uncaughtException", complain);
   process.on("unhandledRejection", complain);
-  const spec = JSON.parse(fs.readFileSync(mode === "adopt" ? "spec.json" : 0, "utf8"));
+  const spec = JSON.parse(fs.readFileSync(0, "utf8"));
   if (!claim(mode)) return tell("refused OWNED");
-  if (mode !== "adopt") tryTo(() => writeDurably("spec.json", spec));
+  tryTo(() => writeDurably("spec.json", spec));
   const me = newInstance(spec, mode);
   // Sent to everything when the computer shuts down: then the supervisor is gone as soon as it has nothing left to do.
   process.on("SIGTERM", () => {
