@@ -1,4 +1,3 @@
-import { createMqttConnector } from "@muto/agent/link/mqtt-connector";
 import type { Clock } from "@muto/kit/clock";
 import type { HttpClient } from "@muto/kit/http";
 import type { Logger } from "@muto/kit/logger";
@@ -26,6 +25,12 @@ export interface SimulatedFleetOptions {
   readonly http: HttpClient;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Left out, all are parked. */
+  readonly start?: "parked" | "driving";
+  /** Left out, as the agent's configuration says by default. */
+  readonly standstillSec?: number;
+  /** For a broker that keeps passwords; left out, a vehicle shows a token made with its key. */
+  readonly mqttPassword?: (vehicleId: string) => string;
   /** Makes one vehicle known to the control plane, with its key. */
   readonly register: (vehicle: VehicleCreateInput) => Promise<void>;
 }
@@ -87,13 +92,12 @@ async function createOne(options: SimulatedFleetOptions, index: number, http: Ht
   const [model, region, ring] = [pick(MODELS), pick(REGIONS), pick(RINGS)];
   const { signer } = await generateKey("ed25519");
   await options.register({ id, tags: { model, region, ring, simulated: "yes" }, publicKey: signer.publicKey.pem });
-  const mqtt = mqttUrl === undefined ? undefined : createMqttConnector({ url: mqttUrl, clock, random, logger });
   const bootId = uuidOf(random.bytes(16));
   return await createSimulatedVehicle({
     id,
     model,
     url,
-    mqtt,
+    mqttUrl,
     pollSec,
     healthSec,
     signer,
@@ -102,7 +106,9 @@ async function createOne(options: SimulatedFleetOptions, index: number, http: Ht
     clock,
     random,
     bootId,
-    start: "parked",
+    start: options.start ?? "parked",
+    ...(options.standstillSec !== undefined && { standstillSec: options.standstillSec }),
+    ...(options.mqttPassword !== undefined && { mqttPassword: options.mqttPassword(id) }),
   });
 }
 

@@ -1,6 +1,8 @@
+import { createMqttConnector } from "@muto/agent/link/mqtt-connector";
 import { openAgent } from "@muto/agent/open-agent";
-import type { AgentPorts, MqttConnector } from "@muto/agent/ports";
+import type { AgentPorts } from "@muto/agent/ports";
 import type { Clock } from "@muto/kit/clock";
+import { writeDurably } from "@muto/kit/durable-file";
 import type { HttpClient } from "@muto/kit/http";
 import { silentLogger } from "@muto/kit/logger";
 import type { Logger } from "@muto/kit/logger";
@@ -17,7 +19,8 @@ export interface SimulatedVehicleOptions {
   readonly id: string;
   readonly model: string;
   readonly url: string;
-  readonly mqtt: MqttConnector | undefined;
+  /** Undefined: it works by polling alone. */
+  readonly mqttUrl: string | undefined;
   readonly pollSec: number;
   readonly healthSec: number;
   readonly signer: Signer;
@@ -27,8 +30,14 @@ export interface SimulatedVehicleOptions {
   readonly random: Random;
   readonly bootId: string;
   readonly start: "parked" | "driving";
+  /** Seconds that the vehicle must stand before a change; left out, as the configuration's default says. */
+  readonly standstillSec?: number;
+  /** For a broker that keeps passwords; left out, the password is a token made with the vehicle's key. */
+  readonly mqttPassword?: string;
   readonly logger?: Logger;
 }
+
+const PASSWORD_FILE = "/mqtt-password";
 
 /** The production agent on a simulated computer: disk, workloads and signals are in memory, the network is whatever it is given. */
 export interface SimulatedVehicle extends AsyncDisposable {
@@ -40,21 +49,23 @@ export interface SimulatedVehicle extends AsyncDisposable {
 }
 
 export async function createSimulatedVehicle(options: SimulatedVehicleOptions): Promise<SimulatedVehicle> {
-  const { id, clock, random, http, mqtt, bootId, signer, roots } = options;
+  const { id, clock, random, http, mqttUrl, bootId, signer, roots, logger = silentLogger } = options;
   const runtime = new SimulatedRuntime({ clock, bootId });
   const signals = new SimulatedSignals(clock, options.start);
+  const disk = new SimulatedDisk({ durability: "immediate" });
+  if (options.mqttPassword !== undefined) await writeDurably(disk, PASSWORD_FILE, Buffer.from(options.mqttPassword));
   const ports: AgentPorts = {
     clock,
     random,
     http,
-    mqtt,
+    mqtt: mqttUrl === undefined ? undefined : createMqttConnector({ url: mqttUrl, clock, random, logger }),
     runtime,
     signals,
-    disk: new SimulatedDisk({ durability: "immediate" }),
+    disk,
     prober: runtime,
     changeFlag: { assert: async () => {} },
     boot: { id: async () => bootId },
-    logger: options.logger ?? silentLogger,
+    logger,
   };
   const opened = await openAgent(ports, { config: configOf(options), roots, signer });
   return {
@@ -66,15 +77,19 @@ export async function createSimulatedVehicle(options: SimulatedVehicleOptions): 
   };
 }
 
-function configOf({ id, model, url, pollSec, healthSec }: SimulatedVehicleOptions): AgentConfig {
+function configOf(options: SimulatedVehicleOptions): AgentConfig {
+  const { id, model, url, pollSec, healthSec, mqttUrl, mqttPassword, standstillSec } = options;
   const config: AgentConfigInput = {
     kind: "muto.agent/v1",
     vehicle: { id, model, os: "debian-12", rosDistro: "humble", timezone: "Etc/UTC" },
     cloud: { url, pollSec, healthSec },
     registry: { url },
+    ...(mqttUrl !== undefined && {
+      mqtt: { url: mqttUrl, ...(mqttPassword !== undefined && { passwordFile: PASSWORD_FILE }) },
+    }),
     stateDir: "/state",
     trustFile: "/trust.json",
-    safety: { diskReserveMb: 1 },
+    safety: { diskReserveMb: 1, ...(standstillSec !== undefined && { standstillSec }) },
     signals: simulatedSources,
   };
   const parsed = parseAgentConfig(config);
