@@ -66,7 +66,8 @@ export interface Link {
   pollSoon(): void;
 }
 
-const POLL_MS_MAX = 120_000;
+/** While nobody answers, polls are at most this many intervals apart: a vehicle that comes out of a tunnel is soon heard. */
+const POLL_INTERVALS_MAX = 4;
 const POLL_GAP_MS_MIN = 1_000;
 /** Only a safety net: reports are rung for, and every poll sends what is left. */
 const REPORTS_RECHECK_MS = 600_000;
@@ -255,7 +256,7 @@ async function unlessFaulted({ logger }: LinkOptions, work: () => Promise<void>)
 }
 
 function pauseAfter(polled: Polled, failures: number, { pollMs, random }: LinkOptions): number {
-  const maxMs = Math.max(pollMs, POLL_MS_MAX);
+  const maxMs = pollMs * POLL_INTERVALS_MAX;
   const pauseMs = backoffMs({ attempt: failures - 1, baseMs: pollMs, maxMs, fraction: random.fraction() });
   const askedMs = polled.kind === "unavailable" ? (polled.retryAfterMs ?? 0) : 0;
   return Math.max(pauseMs, askedMs);
