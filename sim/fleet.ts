@@ -85,7 +85,7 @@ export async function startSimulatedFleet(options: SimulatedFleetOptions): Promi
 }
 
 async function createOne(options: SimulatedFleetOptions, index: number, http: HttpClient): Promise<SimulatedVehicle> {
-  const { url, mqttUrl, pollSec, healthSec, clock, roots, logger } = options;
+  const { url, mqttUrl, pollSec, healthSec, clock, roots } = options;
   const random = seededRandom(options.seed * 1_000_003 + index);
   const pick = (values: readonly string[]) => values[Math.floor(random.fraction() * values.length)] ?? "";
   const id = `${options.idPrefix}${String(index + 1).padStart(5, "0")}`;
