@@ -87,6 +87,8 @@ describe("the inventory", () => {
     assert.deepEqual(await ids("selector="), []);
     assert.deepEqual(await ids("search=sted-3"), ["listed-3"]);
     assert.deepEqual(await ids("region=eu&model=v8&sort=-id"), ["listed-4", "listed-3"]);
+    assert.deepEqual(await ids("model=v7&reasonCode=HEARTBEAT_TIMEOUT"), [], "nobody was silent for so long yet");
+    api.pass(OFFLINE_AFTER_MS + 1);
     assert.deepEqual(await ids("model=v7&reasonCode=HEARTBEAT_TIMEOUT"), ["listed-0", "listed-1", "listed-2"]);
     assert.deepEqual(await ids("model=v7&reasonCode=DENY_MOVING"), []);
     const page = await api.ask("GET", "/vehicles?region=eu&limit=2&page=3");

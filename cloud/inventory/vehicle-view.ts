@@ -48,7 +48,7 @@ export function summaryOf(record: VehicleRecord): VehicleSummary {
 }
 
 export function reasonCodesOf(record: VehicleRecord): ReasonCodeList {
-  return record.online ? record.reason_codes : [...record.reason_codes, REASONS.HEARTBEAT_TIMEOUT.code];
+  return record.silent ? [...record.reason_codes, REASONS.HEARTBEAT_TIMEOUT.code] : record.reason_codes;
 }
 
 export function enrolmentOf(record: VehicleRecord): VehicleEnrolment {

@@ -3,7 +3,7 @@ import type { RawBuilder } from "kysely";
 import { REASONS } from "@muto/spec";
 import type { ConvergenceStatus, ReasonCode } from "@muto/spec";
 import type { Db } from "./database.ts";
-import { onlineSql } from "./vehicle-events.ts";
+import { onlineSql, silentSql } from "./vehicle-events.ts";
 import type { ViewTime } from "./vehicle-events.ts";
 
 export interface FleetCounts {
@@ -31,8 +31,10 @@ export async function countFleet(
     select reason.code, count(*) as vehicles from vehicles v
     cross join lateral unnest(v.reason_codes) as reason (code)
     where ${where} group by reason.code`.execute(db);
-  const silent = byConvergence.rows.reduce((sum, row) => sum + row.offline, 0);
-  const all = [...reasons.rows, ...(silent > 0 ? [{ code: REASONS.HEARTBEAT_TIMEOUT.code, vehicles: silent }] : [])];
+  const silent = await sql<{ vehicles: number }>`
+    select count(*) as vehicles from vehicles v where ${where} and ${silentSql(time.offlineBefore)}`.execute(db);
+  const timeouts = silent.rows.filter(({ vehicles }) => vehicles > 0);
+  const all = [...reasons.rows, ...timeouts.map((row) => ({ ...row, code: REASONS.HEARTBEAT_TIMEOUT.code }))];
   return {
     byConvergence: byConvergence.rows,
     reasons: all.toSorted((a, b) => b.vehicles - a.vehicles || (a.code < b.code ? -1 : 1)),

@@ -22,9 +22,15 @@ export function onlineSql(offlineBefore: string): RawBuilder<boolean> {
   return sql<boolean>`coalesce(v.last_seen_at >= ${offlineBefore}::timestamptz, false)`;
 }
 
+/** Nothing was heard for longer than the threshold: since the last sign of life, or since the vehicle was added. */
+export function silentSql(offlineBefore: string): RawBuilder<boolean> {
+  return sql<boolean>`(coalesce(v.last_seen_at, v.created_at) < ${offlineBefore}::timestamptz)`;
+}
+
 /** The codes of the last report, and HEARTBEAT_TIMEOUT beside them while nothing is heard. */
 export function reasonCodesSql(offlineBefore: string): RawBuilder<readonly string[]> {
-  return sql`case when ${onlineSql(offlineBefore)} then v.reason_codes else v.reason_codes || ${REASONS.HEARTBEAT_TIMEOUT.code}::text end`;
+  const timeout = sql`${REASONS.HEARTBEAT_TIMEOUT.code}::text`;
+  return sql`case when ${silentSql(offlineBefore)} then v.reason_codes || ${timeout} else v.reason_codes end`;
 }
 
 /**

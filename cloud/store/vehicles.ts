@@ -4,12 +4,14 @@ import type { ReasonCode, ReconcileReport, TimelineEvent } from "@muto/spec";
 import { REASONS } from "@muto/spec";
 import type { Db } from "./database.ts";
 import type { VehicleRow } from "./reports.ts";
-import { onlineSql, statusSql } from "./vehicle-events.ts";
+import { onlineSql, silentSql, statusSql } from "./vehicle-events.ts";
 import type { ViewTime } from "./vehicle-events.ts";
 
 /** A vehicle's row with what other tables say of it, at one moment. */
 export interface VehicleRecord extends VehicleRow {
   readonly online: boolean;
+  /** Nothing was heard for longer than the threshold. */
+  readonly silent: boolean;
   /** Since when it is offline; null while it is online. */
   readonly silent_since: string | null;
   readonly rollout_id: string | null;
@@ -88,6 +90,7 @@ export async function latestReportOf(db: Db, vehicle: VehicleRow): Promise<Recon
 function selectRecords(time: ViewTime): RawBuilder<VehicleRecord> {
   return sql`select v.*,
       ${onlineSql(time.offlineBefore)} as online,
+      ${silentSql(time.offlineBefore)} as silent,
       case when ${onlineSql(time.offlineBefore)} then null else ${silentSinceSql(time)} end as silent_since,
       (select m.rollout_id from rollout_members m where m.vehicle_id = v.id and m.open) as rollout_id,
       (select k.key_id from vehicle_keys k where k.vehicle_id = v.id and k.status = 'pending'
@@ -119,7 +122,7 @@ function conditions(filter: VehicleFilter, time: ViewTime): readonly RawBuilder<
       ? []
       : [
           reasonCode === REASONS.HEARTBEAT_TIMEOUT.code
-            ? sql<boolean>`not ${online}`
+            ? silentSql(time.offlineBefore)
             : sql<boolean>`v.reason_codes @> array[${reasonCode}]::text[]`,
         ]),
     // Ids have no characters that LIKE would read as a pattern.

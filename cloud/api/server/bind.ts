@@ -157,6 +157,7 @@ function send<Id extends OperationId>(
 
 export function sendRefusal(reply: FastifyReply, refusal: AnyRefusal, requestId: string, at: string): FastifyReply {
   const { retryAfterSec } = refusal.details;
+  void reply.header(HEADERS.xRequestId, requestId);
   if (retryAfterSec !== undefined) void reply.header(HEADERS.retryAfter, String(retryAfterSec));
   if (refusal.refusal === "UNAUTHENTICATED") void reply.header("WWW-Authenticate", "Bearer");
   return reply

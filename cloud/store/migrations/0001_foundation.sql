@@ -413,7 +413,8 @@ create table idempotency_keys (
   -- null while the first request is still being answered
   status integer,
   headers jsonb,
-  body jsonb,
+  -- json and not jsonb: the same answer down to the order of its fields
+  body json,
   created_at timestamptz not null,
   primary key (principal, key)
 );
