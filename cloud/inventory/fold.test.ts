@@ -49,6 +49,17 @@ function report(more: Partial<ReconcileReport> & { readonly seq: number }): Reco
 }
 
 describe("folding a report", () => {
+  it("raises the floor by what was accepted, and never by what was refused: a replayed document is no restored database (H16)", () => {
+    const known = { ...fresh, sequenceFloor: 3 };
+    const floorAfter = (more: Partial<ReconcileReport>) =>
+      foldReport(known, report({ seq: 1, ...more }), RECEIVED).state.sequenceFloor;
+    assert.equal(floorAfter({ sequence: 4 }), 4);
+    assert.equal(floorAfter({ sequence: 2 }), 3);
+    const refused = { status: "failed", phase: "verify", reasonCodes: ["DESIRED_STATE_REJECTED"] } as const;
+    assert.equal(floorAfter({ ...refused, sequence: 50, attempt: 0 }), 3, "another vehicle's, or expired");
+    assert.equal(floorAfter({ ...refused, sequence: 4, attempt: 1 }), 4, "accepted, and its release is too old");
+  });
+
   it("takes status, stack and codes from the newest, since the time it says, as far as that is believable", () => {
     const { state, timeline } = foldReport(fresh, report({ seq: 1 }), RECEIVED);
     assert.equal(state.status, "converged");

@@ -40,7 +40,7 @@ export interface Folded {
 
 export function foldReport(state: VehicleState, report: ReconcileReport, receivedAt: string): Folded {
   const at = believedTime(report.at, receivedAt);
-  const floor = Math.max(state.sequenceFloor, report.sequence);
+  const floor = Math.max(state.sequenceFloor, acceptedSequence(report));
   if (report.seq <= state.reportSeq) {
     return { state: { ...state, sequenceFloor: floor }, timeline: lateEntry(report, at), late: true };
   }
@@ -63,6 +63,14 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
   };
   const told = changed || state.actualRevision !== next.actualRevision || !sameCodes(state.reasonCodes, reasonCodes);
   return { state: next, timeline: told ? entryOf(report, at) : null, late: false };
+}
+
+/**
+ * A vehicle that refuses an assignment names its sequence and counts no attempt. It has not accepted it: another vehicle's
+ * document, or an expired one, replayed by whoever is on the way, must not look like a database that was restored (H16).
+ */
+function acceptedSequence({ attempt, sequence }: ReconcileReport): number {
+  return attempt === 0 ? 0 : sequence;
 }
 
 /** `pending` as long as the assignment is newer than what the vehicle speaks of. */

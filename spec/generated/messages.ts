@@ -866,6 +866,7 @@ export interface ReconcileReport {
   readonly set: "active" | "previous" | "staged" | null;
   /** What is committed (active) on the vehicle. */
   readonly committed?: StackRef | null;
+  /** Which try of this release it is, from 1; 0 for an assignment that was refused, so that its sequence was not accepted. */
   readonly attempt: Count;
   readonly phase: "idle" | "verify" | "download" | "stage" | "gate" | "switch" | "probe" | "probation" | "commit" | "rollback" | "repair" | "hold";
   readonly rollbackReady: boolean;
