@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { Instance } from "../ports.ts";
@@ -251,6 +252,21 @@ if (isolationOf("auto") === "full") {
     await untilOutput(world.runtime, id, "escaped");
     assert.deepEqual(await world.runtime.stop(id), { ok: true });
     assert.deepEqual(await processesRunning(marker), []);
+  });
+
+  test("with namespaces, every workload sees its archive at the fixed prefix, and nobody else does", async () => {
+    const prefix = mkdtempSync(join(tmpdir(), "muto-prefix-"));
+    await using world = bench({ isolation: "auto", prefix });
+    const show = `#!/bin/sh\npwd\necho "$0"\ncat ${prefix}/name\ntouch ${prefix}/x || echo refused\n`;
+    for (const name of ["nav", "planner"]) {
+      const set = world.set({ [name]: show, name: `${name}\n` });
+      const id = await world.start(set, name);
+      await until(world.runtime, id, hasEnded);
+      const lines = (await untilOutput(world.runtime, id, "refused")).split("\n");
+      assert.deepEqual(lines.slice(0, 3), [prefix, join(prefix, name), name]);
+    }
+    assert.deepEqual(readdirSync(prefix), []);
+    rmdirSync(prefix);
   });
 
   test("with namespaces, the archive cannot be changed by what runs from it", async () => {

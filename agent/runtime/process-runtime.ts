@@ -28,6 +28,11 @@ export interface ProcessRuntimeOptions {
   readonly probeAddress?: string;
   /** `auto`: namespaces where kernel and rights allow; `degraded`: never. */
   readonly isolation?: "auto" | "degraded";
+  /**
+   * Fixed path at which each workload sees its archive, and where it runs: install trees of colcon cannot be moved. The
+   * folder has to be there; without namespaces a workload sees its archive only where it was unpacked.
+   */
+  readonly prefix?: string;
   readonly startLimitMs?: number;
   readonly terminateLimitMs?: number;
   readonly killLimitMs?: number;
@@ -248,6 +253,7 @@ function runOrder(
       probeAddress: options.probeAddress ?? DEFAULT_PROBE_ADDRESS,
     }),
     isolation: options.isolation ?? "auto",
+    ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
     stop: {
       signal: workload.stop.signal,
       limitMs: workload.stop.limitSec * 1000,

@@ -57,6 +57,8 @@ export interface RunOrder extends RunSpec {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly isolation: "auto" | "degraded";
+  /** Where the archive is shown as well; needs a namespace, and a folder that is there. */
+  readonly prefix?: string;
   readonly stop: RunSpec["stop"] & { readonly signal: string };
   readonly output: { readonly segmentBytesMax: number; readonly texts: readonly string[] };
 }

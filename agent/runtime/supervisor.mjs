@@ -41,9 +41,13 @@ const complaintsMax = 100;
 /** What this computer runs by itself: its own machine code and that of its 32-bit ancestor. */
 const ELF_MACHINES = { x64: [62, 3], arm64: [183, 40] };
 
-/** First process of the namespace: keeps the archive as it was verified, then does nothing but reap orphans. */
+/**
+ * First process of the namespace: keeps the archive as it was verified, shows it at the fixed prefix too, where it was
+ * built for one, and then does nothing but reap orphans.
+ */
 const INIT_SCRIPT =
-  'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"; echo ready; exec >&-; ' +
+  'show() { mount --bind "$1" "$2" && mount -o remount,bind,ro "$2"; }; show "$0" "$0"; ' +
+  '[ -n "$1" ] && show "$0" "$1" && echo prefixed; echo ready; exec >&-; ' +
   "while :; do sleep 2147483647 & wait $!; done";
 /** Runs inside the namespace; setsid comes last, so that its exit code alone tells a refused exec. */
 const ENTER_SCRIPT = 'cd -- "$0" || exit 126; unset OLDPWD; exec "$@"';
@@ -154,7 +158,7 @@ async function makeNamespace(spec) {
   if (unshare === undefined || nsenter === undefined || setsid === undefined) return undefined;
   const asUser = process.getuid() === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
   const flags = [...asUser, "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  const holder = spawn(unshare, [...flags, "--", "/bin/sh", "-c", INIT_SCRIPT, spec.cwd], {
+  const holder = spawn(unshare, [...flags, "--", "/bin/sh", "-c", INIT_SCRIPT, spec.cwd, spec.prefix ?? ""], {
     detached: true,
     cwd: "/",
     stdio: ["ignore", "pipe", "ignore"],
@@ -175,14 +179,16 @@ async function makeNamespace(spec) {
     await gone;
     return undefined;
   }
-  return { nsenter, setsid, init, gone, asUser: asUser.length > 0 };
+  return { nsenter, setsid, init, gone, asUser: asUser.length > 0, isPrefixed: lines.startsWith("prefixed\n") };
 }
 
 async function startInside(me, namespace) {
   const { spec, output } = me;
   const user = namespace.asUser ? ["--user", "--preserve-credentials"] : [];
   const flags = ["--target", String(namespace.init.pid), ...user, "--mount", "--pid"];
-  const command = ["/bin/sh", "-c", ENTER_SCRIPT, spec.cwd, namespace.setsid, spec.program, ...spec.args];
+  const cwd = namespace.isPrefixed ? spec.prefix : spec.cwd;
+  const program = spec.program.startsWith(`${spec.cwd}/`) ? cwd + spec.program.slice(spec.cwd.length) : spec.program;
+  const command = ["/bin/sh", "-c", ENTER_SCRIPT, cwd, namespace.setsid, program, ...spec.args];
   const entrance = spawn(namespace.nsenter, [...flags, "--", ...command], {
     detached: true,
     cwd: "/",

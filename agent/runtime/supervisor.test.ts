@@ -115,7 +115,7 @@ for (const isolation of ["auto", "degraded"] as const) {
       await using world = bench({ isolation });
       const witness = join(world.root, "starts");
       const set = world.set({ nav: `#!/bin/sh\necho "$MUTO_INSTANCE" >> ${witness}\n${LOOP}` }, { stop: QUICK_STOP });
-      for (const delayMs of [0, 15, 30, 45, 60, 75, 90, 120]) {
+      for (const delayMs of [0, 25, 50, 75, 110]) {
         writeFileSync(witness, "");
         const agent = runAgent({ runs: world.runs, isolation }, set, ["nav"]);
         await agent.said("begin");
@@ -311,6 +311,21 @@ describe("supervisors of other versions", () => {
       assert.deepEqual(endOf((await world.runtime.inspect())[0]), end);
     });
   }
+});
+
+test("a kernel that lists no children is searched for them", async () => {
+  await using world = bench();
+  const supervisorFile = join(world.root, "other-supervisor.mjs");
+  writeFileSync(supervisorFile, PROGRAM.replace("/task/${pid}/children", "/task/${pid}/nothing"));
+  const runtime = world.another({ supervisorFile });
+  const set = world.set({ nav: PATIENT }, { stop: QUICK_STOP });
+  const [workload] = set.manifest.workloads;
+  assert.ok(workload);
+  assert.deepEqual(await runtime.start(set, workload, "one"), { ok: true });
+  assert.equal((await runtime.inspect())[0]?.isolation, isolationOf("auto"));
+  await untilOutput(runtime, "one", "ready");
+  assert.deepEqual(await runtime.stop("one"), { ok: true });
+  assert.deepEqual(endOf((await runtime.inspect())[0]), { requested: true, code: 7, signal: null });
 });
 
 if (isolationOf("auto") === "full") {
