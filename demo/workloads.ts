@@ -12,8 +12,13 @@ import { silentLogger } from "@muto/kit/logger";
 export async function stopWorkloads(home: string): Promise<void> {
   if (!existsSync(runsOf(home))) return;
   await using runtime = openRuntime(home);
-  const running = (await runtime.inspect()).filter(({ state }) => state.kind === "running");
-  await Promise.all(running.map(async ({ instanceId }) => await runtime.stop(instanceId)));
+  await Promise.all(
+    (await runtime.inspect()).map(async ({ instanceId }) => {
+      await runtime.stop(instanceId);
+      // Until it is forgotten, a supervisor stays to tell the next agent how its workload ended.
+      await runtime.forget(instanceId);
+    }),
+  );
 }
 
 /** Names of the workloads that run on a vehicle at this moment, whatever anybody reports. */
