@@ -146,7 +146,11 @@ export async function startWorkload(services: ChangeServices, ref: SetRef, name:
   const delay = { attempt: attempts - 1, baseMs: LIMITS.restartBaseMs, maxMs: LIMITS.restartMsMax };
   const retryAtMs = clock.monotonicMs() + backoffMs({ ...delay, fraction: random.fraction() });
   const trouble = { subject: ref.manifestDigest, attempts, retryAtMs, final: false, evidence: [evidence] };
-  memory.update((seen) => ({ starts: withEntry(seen.starts, name, trouble) }));
+  // Perhaps the files are not what they were: they are hashed before the next try, and mended when they are damaged.
+  memory.update((seen) => ({
+    starts: withEntry(seen.starts, name, trouble),
+    verifiedMs: withoutEntry(seen.verifiedMs, ref.manifestDigest),
+  }));
 }
 
 /** What is left of earlier instances says nothing any more once another one is started. */

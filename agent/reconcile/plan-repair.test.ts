@@ -96,6 +96,38 @@ check("repair of the committed set", {
     },
     "restart start lidar of 1.0.0",
   ],
+  "it crash-loops after another release had failed: named as well": [
+    {
+      wants: B,
+      active: A,
+      instances: [one(A, "control")],
+      state: {
+        exits: exits(A, "lidar", 4, 1),
+        outcome: { ...outcome("applied", A), from: refOf(B) },
+        quarantine: barred(true),
+      },
+    },
+    "restart stranded",
+  ],
+  "its files are damaged: mended before it is started, whatever is wanted": [
+    {
+      wants: B,
+      active: A,
+      state: { outcome: outcome("failed", A), quarantine: barred(true) },
+      seen: { damaged: new Set([A.manifestDigest]) },
+    },
+    "stage 1.0.0",
+  ],
+  "its files are damaged and it runs: nothing is touched": [
+    {
+      wants: B,
+      active: A,
+      instances: all(A),
+      state: { outcome: outcome("applied", A), quarantine: barred(true) },
+      seen: { damaged: new Set([A.manifestDigest]) },
+    },
+    "hold failed hold CRASH_LOOP_DETECTED",
+  ],
   "what was before it is in quarantine itself (H12)": [
     {
       wants: A,

@@ -2,6 +2,7 @@ import type { StackManifest } from "@muto/spec";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { bounceStep } from "./plan-trial.ts";
+import { preparationOf } from "./preparing.ts";
 import { hangingInstance, hasLiveness, isLookDue, isReadyNow } from "./readiness.ts";
 import { isBarred, type AgentState, type Cause, type Outcome, type Rollback, type SetRef } from "./state.ts";
 import type { RepairAct, Step } from "./step.ts";
@@ -38,6 +39,8 @@ function planActive(active: SetRef, manifest: StackManifest, observed: Observed,
     return [repair({ do: "record", record: { kind: "recovered", atMs: observed.now.wallMs } })];
   }
   const next = nextStart(observed, active, manifest);
+  const mending = next.kind === "none" ? undefined : mendingStep(active, observed);
+  if (mending !== undefined) return [mending];
   // Two sets never run at once: nothing is started beside a set that is not selected, unless both already run.
   const alone = !hasExtras || runningOf(observed, (instance) => instance.set === digest).length > 0;
   if (next.kind === "start" && alone) return [repair({ do: "start", set: active, workload: next.workload.name })];
@@ -51,6 +54,13 @@ function planActive(active: SetRef, manifest: StackManifest, observed: Observed,
   return hanging === undefined ? [] : [bounceStep(hanging)];
 }
 
+/** A set whose files are damaged cannot start; it is prepared again, whatever else is wanted, from what the cache still has. */
+function mendingStep(active: SetRef, observed: Observed): Step | undefined {
+  const known = observed.releases.get(active.manifestDigest);
+  const [first] = known === undefined ? [] : (preparationOf(active, known, observed) ?? []);
+  return first?.kind === "hold" ? undefined : first;
+}
+
 /**
  * A committed set that crash-loops goes back to the one before it, even weeks later. When there is none, it is itself the
  * last known good: it is named and restarted for ever.
@@ -62,7 +72,9 @@ function planCrashLoop(active: SetRef, cause: Cause, observed: Observed): Step |
   const { desiredStateRevision, sequence } = active;
   const common = { from: active, cause, attempt, desiredStateRevision, sequence };
   if (to === null) {
-    if (state.outcome !== null) return undefined;
+    // What an earlier change ended with does not say that this set fails now.
+    const { outcome: known } = state;
+    if (known?.kind === "failed" && known.to?.manifestDigest === active.manifestDigest) return undefined;
     const outcome: Outcome = { ...common, kind: "failed", to: active, atMs: now.wallMs };
     return repair({ do: "record", record: { kind: "stranded", outcome } });
   }
