@@ -40,7 +40,7 @@ export async function issueAssignments(
   order: AssignmentOrder,
   vehicles: RawBuilder<{ vehicle_id: string }>,
 ): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
+  const { rows } = await sql<{ vehicle_id: string }>`
     with chosen as (
       select v.id from vehicles v
       where v.id in (${vehicles})
@@ -78,19 +78,14 @@ export async function issueAssignments(
       from moved, intent
       returning vehicle_id
     )
-    select count(*) as count from inserted`.execute(db);
-  const count = rows[0]?.count ?? 0;
-  if (count > 0) {
-    await appendVehicleEvents(
-      db,
-      { at: order.issuedAt, offlineBefore: order.offlineBefore },
-      sql`select vehicle_id from assignments
-        where revision = ${order.revision} and issued_at = ${order.issuedAt}::timestamptz and superseded_at is null
-          and vehicle_id in (${vehicles})`,
-    );
+    select vehicle_id from inserted`.execute(db);
+  if (rows.length > 0) {
+    const time = { at: order.issuedAt, offlineBefore: order.offlineBefore };
+    // By name, not as a subquery over what was just written: the planner knows nothing of those rows yet.
+    await appendVehicleEvents(db, time, vehicleList(rows.map((row) => row.vehicle_id)));
     await wake(db, "muto_notify");
   }
-  return count;
+  return rows.length;
 }
 
 /**

@@ -7,7 +7,7 @@ import { issueAssignments, vehicleList } from "./assignments.ts";
 import { insertDesiredState } from "./desired-states.ts";
 import { withholdMembers } from "./rollout-assign.ts";
 import type { Turn } from "./rollout-turn.ts";
-import { endStage, loadRollout, updateRollout } from "./rollouts.ts";
+import { endStage, updateRollout } from "./rollouts.ts";
 import type { LoadedRollout } from "./rollouts.ts";
 
 /**
@@ -60,7 +60,7 @@ export async function sendBack(
     if (keptBecause === null) await assignReturn(turn, loaded, target, by);
     else await keep(turn, row.id, keptBecause, target.vehicleIds);
   }
-  await withholdMembers(turn, await loadRollout(turn.db, row, turn.moment, { holdRelease: true }));
+  await withholdMembers(turn, loaded);
   // From here on the rollout claims only those on their way back; the others are free for a better release.
   await sql`
     update rollout_members set open = (rollback_sequence is not null)

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { sql } from "kysely";
 import type { StackRef } from "@muto/spec";
+import { classify } from "../rollout/classify.ts";
+import type { MemberFacts } from "../rollout/classify.ts";
 import { listAudit, verifyAudit } from "./audit.ts";
 import type { Database } from "./database.ts";
+import { CLASS_SQL } from "./rollout-members.ts";
 import { isClaimConflict } from "./rollout-create.ts";
 import { openTestDatabase } from "./test-database.ts";
 import { OFFLINE_AFTER_MS, TestFleet } from "./test-fleet.ts";
@@ -261,6 +265,22 @@ describe("rollouts in the database", () => {
     assert.deepEqual(await rollouts.run(id), []);
     assert.equal((await rollouts.row(id)).pause?.cause, "restored-database");
     await rollouts.command(id, { kind: "abort" });
+  });
+
+  it("gives every member the same class in SQL as in the engine", async () => {
+    const terminals = [null, "converged", "failed", "rolled_back"] as const;
+    const latests = [null, "converged", "failed", "rolled_back", "applying", "blocked", "pending"] as const;
+    const members = [true, false].flatMap((assigned) =>
+      terminals.flatMap((terminal) =>
+        latests.flatMap((latest) => [true, false].map((online) => ({ assigned, terminal, latest, online }))),
+      ),
+    );
+    const { rows } = await sql<MemberFacts & { readonly class: string }>`
+      select *, ${CLASS_SQL} as class
+      from jsonb_to_recordset(${JSON.stringify(members)}::jsonb)
+        as members (assigned boolean, terminal text, latest text, online boolean)`.execute(database.db);
+    assert.equal(rows.length, members.length);
+    for (const row of rows) assert.equal(row.class, classify(row), JSON.stringify(row));
   });
 
   it("keeps one chain of audit entries over all of this", async () => {
