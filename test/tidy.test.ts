@@ -40,6 +40,8 @@ test("each planted violation is found", () => {
     ["agent/cache/a.ts", "const at = Date.now();", /time and randomness/],
     ["agent/reconcile/a.ts", 'import { x } from "../cache/b.ts";', /pure folders/],
     ["agent/safety/a.ts", 'import { x } from "@muto/kit/disk";', /pure folders/],
+    ["agent/safety/a.ts", 'import {\n  x,\n} from "../ports.ts";', /pure folders/],
+    ["agent/safety/a.ts", 'import "./b.ts";\nimport "pg";', /pure folders/],
     ["cloud/rollout/a.ts", 'const x = await import("pg");', /pure folders/],
     ["cloud/a.ts", "let counter = 0;", /module state/],
     ["cloud/a.ts", "// TODO later", /left for later/],
@@ -55,6 +57,7 @@ test("each planted violation is found", () => {
 test("what is allowed is not refused", () => {
   const allowed: readonly (readonly [path: string, text: string])[] = [
     ["agent/reconcile/a.ts", 'import type { X } from "@muto/spec";\nimport { y } from "../safety/b.ts";'],
+    ["agent/reconcile/a.ts", 'import type { Instance } from "../ports.ts";'],
     ["kit/clock.ts", "const at = Date.now();"],
     ["cloud/a.ts", "const at = new Date(ms);\nfunction f() {\n  let x = 1;\n}"],
   ];

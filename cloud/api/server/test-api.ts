@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { FastifyInstance } from "fastify";
-import type { InjectOptions, Response } from "light-my-request";
+import type { InjectOptions, LightMyRequestResponse as Response } from "fastify";
 import { systemClock, timestamp } from "@muto/kit/clock";
 import type { Clock } from "@muto/kit/clock";
 import { systemHttp } from "@muto/kit/http";
