@@ -106,8 +106,6 @@ export class InstanceWatch {
     const { bootId, processes } = this.#options;
     const owner = await folder.owner();
     if (owner.kind === "abandoned") return await cleaned(folder);
-    // Half-written: the agent died before it started a supervisor here, and now none may start.
-    if (owner.kind === "none") return (await folder.abandon()) ? await cleaned(folder) : await this.look(folder);
     const state = await folder.state();
     const identity = state ?? (await folder.spec());
     const isolation = state?.isolation ?? "degraded";
@@ -115,17 +113,23 @@ export class InstanceWatch {
     if (isOfThisBoot && owner.kind === "process" && (await processes.isAlive(owner.process))) {
       return await this.#comingUp(folder, owner.process);
     }
-    const left = isOfThisBoot ? await processes.bearersOf(folder.path) : [];
-    // Not every one knows what it belongs to: some of them only hold the namespace.
-    const bearer = left.find(({ environment }) => environment.has(IDENTITY_MARKS.set)) ?? left[0];
-    if (bearer === undefined) {
-      // It may have ended, and said so, while we looked.
-      if ((await folder.end()) !== undefined) return await this.look(folder);
-      return identity === undefined ? await cleaned(folder) : await this.#lost(folder, identity, isolation);
+    const bearer = isOfThisBoot ? await this.#bearerOf(folder) : undefined;
+    if (bearer !== undefined) {
+      const known = identity ?? identityIn(bearer, folder, bootId);
+      if (await this.#adopter.adopt(folder, known)) return await this.look(folder);
+      return found(known, isolation, { kind: "running", pid: state?.process?.pid ?? bearer.pid, supervised: false });
     }
-    const known = identity ?? identityIn(bearer, folder, bootId);
-    if (await this.#adopter.adopt(folder, known)) return await this.look(folder);
-    return found(known, isolation, { kind: "running", pid: state?.process?.pid ?? bearer.pid, supervised: false });
+    // Half-made: the agent died before it started a supervisor here, and now none may start.
+    if (owner.kind === "none") return (await folder.abandon()) ? await cleaned(folder) : await this.look(folder);
+    // It may have ended, and said so, while we looked.
+    if ((await folder.end()) !== undefined) return await this.look(folder);
+    return identity === undefined ? await cleaned(folder) : await this.#lost(folder, identity, isolation);
+  }
+
+  async #bearerOf({ path }: RunFolder): Promise<Bearer | undefined> {
+    const bearers = (await this.#options.processes.bearers()).filter(({ runFolder }) => runFolder === path);
+    // Not every one knows what it belongs to: some of them only hold the namespace.
+    return bearers.find(({ environment }) => environment.has(IDENTITY_MARKS.set)) ?? bearers[0];
   }
 
   /** Its supervisor lives but is not to be spoken to: just starting, or hanging. */

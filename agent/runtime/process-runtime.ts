@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "@muto/kit/clock";
 import { DiskError, type Disk } from "@muto/kit/disk";
@@ -79,6 +80,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   readonly #watch: InstanceWatch;
   readonly #spares: SpareFolders;
   readonly #starting = new Set<string>();
+  #strays: Promise<void> | undefined;
 
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
@@ -123,6 +125,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   }
 
   async inspect(): Promise<readonly Instance[]> {
+    await (this.#strays ??= this.#seekStrays());
     const names = (await this.#options.disk.list(this.#options.runs))
       .filter(({ kind, name }) => kind === "folder" && INSTANCE_ID.test(name) && !this.#starting.has(name))
       .map(({ name }) => name);
@@ -189,6 +192,22 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       this.#options.logger.warn("no spare folders for workloads can be made", { code: error.code });
+    }
+  }
+
+  /**
+   * Once in an agent's life: somebody may have removed the state under a running stack. It is given folders again, or the
+   * agent would start a second stack beside it.
+   */
+  async #seekStrays(): Promise<void> {
+    const { disk, logger, runs } = this.#options;
+    for (const { runFolder } of await procTable().bearers()) {
+      const instanceId = basename(runFolder);
+      if (dirname(runFolder) !== runs || !INSTANCE_ID.test(instanceId)) continue;
+      if ((await disk.stat(runFolder)) !== undefined) continue;
+      logger.warn("workload runs whose folder is gone", { instanceId });
+      await disk.makeFolder(runFolder);
+      await disk.setPermissions(runFolder, 0o700);
     }
   }
 

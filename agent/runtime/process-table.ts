@@ -5,14 +5,15 @@ import type { ProcessId } from "./run-records.ts";
 export interface ProcessTable {
   /** Whether this very process, not another one with its number, is there and has not ended. */
   isAlive(process: ProcessId): Promise<boolean>;
-  /** Processes that carry the mark of this run folder in their environment. */
-  bearersOf(runFolder: string): Promise<readonly Bearer[]>;
+  /** Processes that carry the mark of a run folder in their environment. */
+  bearers(): Promise<readonly Bearer[]>;
   /** SIGKILL to this very process, if it is still there. */
   kill(process: ProcessId): Promise<void>;
 }
 
 export interface Bearer {
   readonly pid: number;
+  readonly runFolder: string;
   readonly environment: ReadonlyMap<string, string>;
 }
 
@@ -22,12 +23,13 @@ export const RUN_MARK = "MUTO_RUN";
 export function procTable(): ProcessTable {
   return {
     isAlive: async ({ pid, startTicks }) => (await startTicksOf(pid)) === startTicks,
-    bearersOf: async (runFolder) => {
-      const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-      const all = await Promise.all(
-        names.map(async (name) => ({ pid: Number(name), environment: await environmentOf(name) })),
-      );
-      return all.filter(({ environment }) => environment.get(RUN_MARK) === runFolder);
+    bearers: async () => {
+      const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+      const found = await Promise.all(pids.map(async (pid) => ({ pid, environment: await environmentOf(pid) })));
+      return found.flatMap(({ pid, environment }) => {
+        const runFolder = environment.get(RUN_MARK);
+        return runFolder === undefined ? [] : [{ pid, runFolder, environment }];
+      });
     },
     kill: async ({ pid, startTicks }) => {
       if ((await startTicksOf(pid)) !== startTicks) return;
@@ -49,7 +51,7 @@ async function startTicksOf(pid: number): Promise<number | undefined> {
   return Number(fields[19]);
 }
 
-async function environmentOf(pid: string): Promise<ReadonlyMap<string, string>> {
+async function environmentOf(pid: number): Promise<ReadonlyMap<string, string>> {
   const entries = (await contentOf(`/proc/${pid}/environ`)).toString("utf8").split("\0");
   return new Map(
     entries.map((entry) => {

@@ -27,6 +27,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import { createServer } from "node:net";
 
+const FOLDER = process.cwd();
 const PROTOCOL_MIN = 1;
 const PROTOCOL_MAX = 1;
 const requestBytesMax = 65_536;
@@ -162,7 +163,7 @@ async function makeNamespace(spec) {
     detached: true,
     cwd: "/",
     stdio: ["ignore", "pipe", "ignore"],
-    env: { PATH: SYSTEM_PATH, MUTO_RUN: process.cwd() },
+    env: { PATH: SYSTEM_PATH, MUTO_RUN: FOLDER },
   });
   const gone = new Promise((resolve) => {
     holder.once("exit", resolve);
@@ -330,7 +331,11 @@ async function ended(me, code, signal, namespaceGone) {
   me.phase = "ended";
   push(me);
   // A full disk must not lose the exit: the supervisor remembers it, and keeps trying.
-  while (!tryTo(() => writeDurably("exit.json", { ...identity(me), exit: me.exit }))) await delay(exitWriteRetryMs);
+  while (!tryTo(() => writeDurably("exit.json", { ...identity(me), exit: me.exit }))) {
+    // Whoever removed the folder does not want to know.
+    if (linkTarget("/proc/self/cwd")?.endsWith(" (deleted)")) process.exit(0);
+    await delay(exitWriteRetryMs);
+  }
   if (me.leaving) process.exit(0);
 }
 
@@ -582,7 +587,7 @@ async function untilDead(who) {
 
 /** Every living process that bears the run's mark in its environment, or belongs to the workload's session or group. */
 function bearers(leader) {
-  const mark = Buffer.from(`MUTO_RUN=${process.cwd()}\0`);
+  const mark = Buffer.from(`MUTO_RUN=${FOLDER}\0`);
   return pids().flatMap((pid) => {
     if (pid === process.pid) return [];
     const stat = statOf(pid);

@@ -209,6 +209,24 @@ for (const isolation of ["auto", "degraded"] as const) {
   });
 }
 
+test("a stack whose state was removed under it is found, so that no second one is started beside it", async () => {
+  await using world = bench();
+  const { id, before } = await started(world);
+  const first = world.supervisorOf(id);
+  rmSync(world.runs, { recursive: true });
+  const next = world.another();
+  const [found] = await next.inspect();
+  assert.deepEqual(found, {
+    ...before,
+    startedAtMs: found?.startedAtMs,
+    isolation: found?.isolation,
+    state: { kind: "running", pid: pidOf(before), supervised: false },
+  });
+  assert.deepEqual(await next.stop(id), { ok: true });
+  assert.deepEqual(endOf((await next.inspect())[0]), lost(true));
+  while (existsSync(`/proc/${first}`)) await systemClock().sleep(20);
+});
+
 describe("half-made run folders", () => {
   test("are cleaned, and nothing starts in them any more", async () => {
     await using world = bench();
