@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { ulid, uuid } from "@muto/kit/ids";
 import type { RolloutConflict } from "@muto/spec";
 import { incompatibility } from "../rollout/plan.ts";
-import { issueAssignments, vehicleList } from "../store/assignments.ts";
+import { issueAssignments, lockVehicles, vehicleList } from "../store/assignments.ts";
 import { appendAudit } from "../store/audit.ts";
 import type { Db } from "../store/database.ts";
 import { insertDesiredState, readDesiredState } from "../store/desired-states.ts";
@@ -82,7 +82,7 @@ async function create(trx: Db, call: Call<"createDesiredState">, context: ApiCon
  * the same moment waits for our commit, or we for its, and then see it (H27).
  */
 async function claimed(trx: Db, vehicleIds: readonly string[]): Promise<readonly RolloutConflict[]> {
-  await sql`select id from vehicles where id in (${vehicleList(vehicleIds)}) order by id for update`.execute(trx);
+  await lockVehicles(trx, vehicleIds);
   const { rows } = await sql<{ vehicle_id: string; rollout_id: string }>`
     select vehicle_id, rollout_id from rollout_members
     where open and vehicle_id in (${vehicleList(vehicleIds)}) order by vehicle_id`.execute(trx);

@@ -93,7 +93,8 @@ export function progressOf(facts: RolloutFacts, cast: Cast): CastProgress {
     if (memberClass === "blocked") blockedSinceMs = earlier(blockedSinceMs, cohort.blockedSinceMs);
     if (cohort.online) lastSeenMs = earlier(lastSeenMs, cohort.lastSeenMs);
     if (cohort.holds === "allowed") {
-      if (!cohort.begun) mayStart += cohort.members;
+      // Who cannot be told to wait is not waited for: a vehicle with two installations gets no assignment at all (H19).
+      if (!cohort.begun && !cohort.barred) mayStart += cohort.members;
       if (memberClass === "blocked") inFlight.blocked += cohort.members;
       else if (memberClass !== "offline") inFlight.others += cohort.members;
     } else if ((cohort.holds === "nothing" || cohort.holds === "withheld") && !cohort.barred) {

@@ -279,6 +279,11 @@ const situations: readonly (readonly [name: string, facts: Partial<RolloutFacts>
     { kind: "wait", wakeAtMs: null },
   ],
   [
+    "paused, does not try for ever to tell a vehicle that cannot be told (H19)",
+    { status: "paused", pause: "operator", stage: "wave", cohorts: [cohort(converged), wave({ barred: true })] },
+    { kind: "wait", wakeAtMs: null },
+  ],
+  [
     "paused, assigns nobody",
     { status: "paused", pause: "operator", stage: "wave", cohorts: [cohort(converged), wave(waiting)] },
     { kind: "wait", wakeAtMs: null },

@@ -30,6 +30,16 @@ export function vehicleList(vehicleIds: readonly string[]): RawBuilder<{ vehicle
 }
 
 /**
+ * Locks vehicles in the order of their ids, as everybody does who changes several. Whoever issues more than one order in a
+ * transaction locks all of its vehicles first, or two transactions could wait for each other.
+ */
+export async function lockVehicles(db: Db, vehicleIds: readonly string[]): Promise<void> {
+  await sql`select v.id from vehicles v where v.id in (${vehicleList(vehicleIds)}) order by v.id for update`.execute(
+    db,
+  );
+}
+
+/**
  * Makes the desired state the latest for every vehicle of the subquery (one column, `vehicle_id`), in one statement for a
  * whole fleet. Each gets the sequence max(stored, its own floor) + 1 (H16). Decommissioned and revoked vehicles, and those
  * with a clone alarm (H19), are left out. Call it inside a transaction; notifies and feed are woken at its commit.
@@ -53,6 +63,7 @@ export async function issueAssignments(
         desired_sequence = greatest(v.desired_sequence, v.sequence_floor) + 1,
         desired_revision = intent.revision,
         desired_name = intent.stack_name, desired_version = intent.stack_version, desired_digest = intent.manifest_digest,
+        desired_renew_at = ${renewAtSql(order.issuedAt, sql`intent.start_before_sec`)},
         status = 'pending',
         status_since = case when v.status = 'pending' then v.status_since else ${order.issuedAt}::timestamptz end,
         reason_codes = '{}',
@@ -106,12 +117,11 @@ export async function renewAssignment(db: Db, vehicleId: string, at: string): Pr
       where v.id = ${vehicleId} and r.withdrawn_at is null
         and v.decommissioned_at is null and v.revoked_at is null and v.clone_alarm_at is null
         and (v.sequence_floor > v.desired_sequence
-          or (v.status in ('pending', 'applying', 'blocked')
-            and (a.start_before < ${at}::timestamptz + d.start_before_sec * interval '500 milliseconds'
-              or a.accept_before < ${at}::timestamptz + ${ACCEPT_FOR_MS / 2} * interval '1 millisecond')))
+          or (v.status in ('pending', 'applying', 'blocked') and v.desired_renew_at <= ${at}::timestamptz))
       for update of v
     ), moved as (
-      update vehicles v set desired_sequence = wanted.next_sequence, updated_at = ${at}::timestamptz
+      update vehicles v set desired_sequence = wanted.next_sequence, updated_at = ${at}::timestamptz,
+        desired_renew_at = ${renewAtSql(at, sql`wanted.start_before_sec`)}
       from wanted where v.id = wanted.id
     ), superseded as (
       update assignments a set superseded_at = ${at}::timestamptz
@@ -138,4 +148,10 @@ function retrySql(vehicleId: RawBuilder<unknown>, floor: RawBuilder<unknown>, in
     select 1 from assignments earlier
     where earlier.vehicle_id = ${vehicleId} and earlier.revision = ${intent}.revision
       and earlier.retry and earlier.sequence <= ${floor})`;
+}
+
+/** Half of the shorter of both times: to start, and to accept. */
+function renewAtSql(issuedAt: string, startBeforeSec: RawBuilder<unknown>): RawBuilder<string> {
+  return sql`${issuedAt}::timestamptz
+    + least(${startBeforeSec} * interval '500 milliseconds', ${ACCEPT_FOR_MS / 2} * interval '1 millisecond')`;
 }

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { StartRule } from "@muto/spec";
 import type { Cast } from "../rollout/gate.ts";
-import { issueAssignments, vehicleList } from "./assignments.ts";
+import { issueAssignments, lockVehicles, vehicleList } from "./assignments.ts";
 import { membersToAssign, membersToWithhold } from "./rollout-members.ts";
 import type { Turn } from "./rollout-turn.ts";
 import type { LoadedRollout } from "./rollouts.ts";
@@ -16,6 +16,10 @@ export const ASSIGN_VEHICLES_MAX = 20_000;
 export async function assignCast(turn: Turn, loaded: LoadedRollout, cast: Cast, onlineMax: number): Promise<number> {
   const limit = ASSIGN_VEHICLES_MAX;
   const members = await membersToAssign(turn.db, loaded.row.id, { cast, onlineMax, limit }, turn.moment);
+  await lockVehicles(
+    turn.db,
+    members.map(({ vehicleId }) => vehicleId),
+  );
   const held = members.filter(({ holds }) => holds === "withheld").map(({ vehicleId }) => vehicleId);
   const fresh = members.filter(({ holds }) => holds === "nothing").map(({ vehicleId }) => vehicleId);
   const again = await issue(turn, loaded, { cast, start: "allowed", cause: "resume", vehicleIds: held });
@@ -29,6 +33,7 @@ export async function assignCast(turn: Turn, loaded: LoadedRollout, cast: Cast, 
  */
 export async function withholdMembers(turn: Turn, loaded: LoadedRollout): Promise<number> {
   const casts = await membersToWithhold(turn.db, loaded.row.id, turn.moment);
+  await lockVehicles(turn.db, [...casts.values()].flat());
   let told = 0;
   for (const [cast, vehicleIds] of casts) {
     told += await issue(turn, loaded, { cast, start: "withheld", cause: "withhold", vehicleIds });

@@ -159,7 +159,7 @@ export async function membersToWithhold(
   const { rows } = await sql<{ vehicle_id: string; cast_name: Cast }>`
     with ${membersSql(rolloutId, moment)}
     select vehicle_id, cast_name from members
-    where holds = 'allowed' and terminal is null and not begun order by vehicle_id`.execute(db);
+    where holds = 'allowed' and terminal is null and not begun and not barred order by vehicle_id`.execute(db);
   const byCast = Map.groupBy(rows, (row) => row.cast_name);
   return new Map([...byCast].map(([cast, each]) => [cast, each.map((row) => row.vehicle_id)]));
 }

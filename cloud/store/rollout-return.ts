@@ -3,7 +3,7 @@ import type { Actor, Policy, ReasonCode } from "@muto/spec";
 import { timestamp } from "@muto/kit/clock";
 import type { Cast } from "../rollout/gate.ts";
 import { SYSTEM } from "./actor.ts";
-import { issueAssignments, vehicleList } from "./assignments.ts";
+import { issueAssignments, lockVehicles, vehicleList } from "./assignments.ts";
 import { insertDesiredState } from "./desired-states.ts";
 import { withholdMembers } from "./rollout-assign.ts";
 import type { Turn } from "./rollout-turn.ts";
@@ -55,6 +55,10 @@ export async function sendBack(
   const all = [...new Set([...(row.returning_stages ?? []), ...casts])].toSorted();
   const deadlineAt = timestamp(turn.moment.nowMs + row.settings.stageDeadlineSec * 1000);
   const targets = await findTargets(turn, row.id, row.manifest_digest, casts);
+  await lockVehicles(
+    turn.db,
+    targets.flatMap(({ vehicleIds }) => vehicleIds),
+  );
   for (const target of targets) {
     const keptBecause = target.keptBecause ?? (await lateProblem(turn, target));
     if (keptBecause === null) await assignReturn(turn, loaded, target, by);

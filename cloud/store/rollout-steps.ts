@@ -27,7 +27,7 @@ import {
 import type { LoadedRollout, RolloutRow } from "./rollouts.ts";
 
 /** How often an unfinished rollout is looked at when nothing is heard. */
-const LOOK_AGAIN_MS = 60_000;
+const LOOK_AGAIN_MS = 15_000;
 /** How often, and for how long, the members of an ended rollout that have not answered yet are counted again. */
 const STRAGGLERS_LOOK_MS = 300_000;
 const STRAGGLERS_FOR_MS = 30 * 24 * 3600 * 1000;
