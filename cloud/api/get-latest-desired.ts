@@ -1,6 +1,6 @@
 import { HEADERS } from "@muto/spec";
 import { noteInstallOfPoll } from "../inventory/installs.ts";
-import { ACCEPT_FOR_MS, renewAssignment } from "../store/assignments.ts";
+import { renewAssignment } from "../store/assignments.ts";
 import type { Db } from "../store/database.ts";
 import { latestAssignment, pollState } from "../store/latest.ts";
 import type { PollState } from "../store/latest.ts";
@@ -11,15 +11,16 @@ import { refuse } from "./server/operation.ts";
 import type { Call, Handler } from "./server/operation.ts";
 
 /**
- * What vehicles poll. The ordinary poll is one statement and no answer body; only a vehicle that brings news (a higher floor,
- * another installation) or that needs its assignment renewed costs a transaction.
+ * What vehicles poll. The ordinary poll costs the one row that its authentication reads, and has no answer body; only a
+ * vehicle that brings news (a higher floor, another installation) or needs its assignment renewed costs a transaction.
  */
 export const getLatestDesired: Handler<"getLatestDesired"> = async (call, context) => {
   const { vehicleId, installId } = call.query;
-  const own = call.principal.kind === "vehicle";
-  if (own && call.principal.id !== vehicleId) return refuse("FORBIDDEN", "A vehicle may ask only for itself.");
+  const { principal } = call;
+  const own = principal.kind === "vehicle";
+  if (own && principal.id !== vehicleId) return refuse("FORBIDDEN", "A vehicle may ask only for itself.");
   const { db } = context.database;
-  let state = await pollState(db, vehicleId, installId);
+  let state = own ? principal.poll : await pollState(db, vehicleId);
   if (state === undefined) {
     return refuse("NOT_FOUND", `There is no vehicle ${vehicleId}.`, { what: "vehicle", id: vehicleId });
   }
@@ -27,16 +28,17 @@ export const getLatestDesired: Handler<"getLatestDesired"> = async (call, contex
     context.heartbeats.seen(vehicleId);
     if (bringsNews(call, state)) {
       await db.transaction().execute(async (trx) => await takeNews(trx, call));
-      state = (await pollState(db, vehicleId, installId)) ?? state;
+      state = (await pollState(db, vehicleId)) ?? state;
     }
   }
-  const headers = headersOf(state, offerTag(state.sequence, context.assignmentSigner), own && installId !== undefined);
-  if (namesTag(call.headers["if-none-match"], headers[HEADERS.etag])) {
+  const tag = offerTag(state.desired_sequence, context.assignmentSigner);
+  const headers = headersOf(tag, own && state.install_id === installId ? state.acked_seq : 0);
+  if (namesTag(call.headers["if-none-match"], tag)) {
     context.metrics.count("muto_assignments_served_total", { answer: "unchanged" });
     return { status: 304, raw: undefined, headers };
   }
   // What is older than the vehicle's own knowledge would only be rejected there; after the guard it is issued anew.
-  const row = state.floor > state.sequence ? undefined : await latestAssignment(db, vehicleId);
+  const row = state.sequence_floor > state.desired_sequence ? undefined : await latestAssignment(db, vehicleId);
   if (row === undefined) {
     context.metrics.count("muto_assignments_served_total", { answer: "none" });
     return { status: 200, data: { assignment: null }, headers };
@@ -44,8 +46,8 @@ export const getLatestDesired: Handler<"getLatestDesired"> = async (call, contex
   const offer = await offerOf(row, { tenant: context.config.tenant, signer: context.assignmentSigner });
   context.metrics.count("muto_assignments_served_total", { answer: "signed" });
   // The row may be newer than the state: the tag must name what is sent.
-  const tag = offerTag(row.sequence, context.assignmentSigner);
-  return { status: 200, data: { assignment: offer }, headers: { ...headers, [HEADERS.etag]: tag } };
+  const sent = offerTag(row.sequence, context.assignmentSigner);
+  return { status: 200, data: { assignment: offer }, headers: { ...headers, [HEADERS.etag]: sent } };
 };
 
 /** Sequences beyond this are no vehicle's honest floor; one above it could leave no room for the next. */
@@ -54,19 +56,16 @@ const FLOOR_MAX = 2 ** 52;
 function bringsNews(call: Call<"getLatestDesired">, state: PollState): boolean {
   const { sequenceFloor, installId } = call.query;
   const floor = sequenceFloor === undefined || sequenceFloor > FLOOR_MAX ? undefined : sequenceFloor;
-  if (floor !== undefined && (floor > state.floor || state.unchecked)) return true;
-  if (installId !== undefined && installId !== state.installId) return true;
-  if (state.guarded || state.sequence === 0) return false;
-  return state.floor > state.sequence || isHalfOver(state, call.at);
+  if (floor !== undefined && (floor > state.sequence_floor || state.floor_unchecked)) return true;
+  if (installId !== undefined && installId !== state.install_id) return true;
+  if (state.desired_sequence === 0) return false;
+  return state.sequence_floor > state.desired_sequence || isHalfOver(state, call.at);
 }
 
 /** Half of the time to start or to accept has passed, and the vehicle has not answered yet. */
 function isHalfOver(state: PollState, at: string): boolean {
-  const { start_before: startBefore, accept_before: acceptBefore, start_before_sec: startBeforeSec } = state;
-  if (startBefore === null || acceptBefore === null || startBeforeSec === null) return false;
-  if (state.status !== "pending" && state.status !== "applying" && state.status !== "blocked") return false;
-  const nowMs = Date.parse(at);
-  return Date.parse(startBefore) < nowMs + startBeforeSec * 500 || Date.parse(acceptBefore) < nowMs + ACCEPT_FOR_MS / 2;
+  if (state.desired_renew_at === null || state.desired_renew_at > at) return false;
+  return state.status === "pending" || state.status === "applying" || state.status === "blocked";
 }
 
 async function takeNews(trx: Db, call: Call<"getLatestDesired">): Promise<void> {
@@ -80,15 +79,14 @@ async function takeNews(trx: Db, call: Call<"getLatestDesired">): Promise<void> 
   if ((await restoreGuard(trx)) === undefined) await renewAssignment(trx, vehicleId, call.at);
 }
 
-function headersOf(state: PollState, tag: string, acknowledges: boolean): Readonly<Record<string, string>> {
-  const acked = acknowledges && state.acked !== null && state.acked > 0 ? state.acked : undefined;
+function headersOf(tag: string, acknowledged: number): Readonly<Record<string, string>> {
   return {
     [HEADERS.etag]: tag,
-    ...(acked === undefined ? {} : { [HEADERS.mutoAcknowledgedSeq]: String(acked) }),
+    ...(acknowledged > 0 ? { [HEADERS.mutoAcknowledgedSeq]: String(acknowledged) } : {}),
   };
 }
 
-function namesTag(ifNoneMatch: string | undefined, tag: string | undefined): boolean {
-  if (ifNoneMatch === undefined || tag === undefined) return false;
+function namesTag(ifNoneMatch: string | undefined, tag: string): boolean {
+  if (ifNoneMatch === undefined) return false;
   return ifNoneMatch.split(",").some((each) => each.trim().replace(/^W\//, "") === tag);
 }

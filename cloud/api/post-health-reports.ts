@@ -13,6 +13,6 @@ export const postHealthReports: Handler<"postHealthReports"> = async (call, cont
     return { index, result: "stored", error: null };
   });
   for (const { result } of receipts) context.metrics.count("muto_health_reports_total", { result });
-  await context.heartbeats.flush();
+  await context.heartbeats.settled();
   return { status: 200, data: { receipts } };
 };

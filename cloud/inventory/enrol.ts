@@ -85,7 +85,7 @@ async function accept(
 ): Promise<void> {
   const actor = { type: "vehicle", id: vehicle.id } as const;
   await activateKey(trx, candidate, { at, by: actorText(actor) });
-  await noteInstall(trx, {
+  const acknowledged = await noteInstall(trx, {
     vehicleId: vehicle.id,
     installId: enrolment.installId,
     at: believedTime(enrolment.at, at),
@@ -94,7 +94,7 @@ async function accept(
   if (vehicle.install_id !== enrolment.installId) {
     await trx
       .updateTable("vehicles")
-      .set({ install_id: enrolment.installId, report_seq: 0 })
+      .set({ install_id: enrolment.installId, report_seq: acknowledged, acked_seq: acknowledged })
       .where("id", "=", vehicle.id)
       .execute();
   }

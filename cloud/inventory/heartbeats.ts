@@ -9,7 +9,7 @@ import { believedTime, shifted } from "./times.ts";
 
 /**
  * Signs of life are many and only the last one counts, so they are gathered for a moment and written together: two
- * thousand vehicles cost one statement a second, not hundreds. A crash loses at most that moment, and the next poll
+ * thousand vehicles cost a few statements a second, not hundreds. A crash loses at most that moment, and the next poll
  * brings it again; nothing that was answered as stored is held here.
  */
 export interface Heartbeats extends AsyncDisposable {
@@ -18,8 +18,10 @@ export interface Heartbeats extends AsyncDisposable {
   health(vehicleId: string, report: HealthReport): void;
   /** Facts or a safety snapshot without a report. */
   status(heartbeat: Omit<Heartbeat, "at" | "report" | "reportAt">): void;
-  /** Writes what is waiting now, so that what is read next shows it. */
+  /** Writes what is waiting now, so that what is read next shows it. Rejects when the database refuses; it is tried again. */
   flush(): Promise<void>;
+  /** Resolves when what is waiting now was written, together with what else comes in this moment; rejects as `flush` does. */
+  settled(): Promise<void>;
 }
 
 export interface HeartbeatsOptions {
@@ -27,14 +29,15 @@ export interface HeartbeatsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly offlineAfterMs: number;
+  readonly flushMs?: number;
 }
 
-const FLUSH_MS = 1_000;
+const FLUSH_MS = 250;
 /** More vehicles than this within one moment wait for their next sign of life. */
 const WAITING_MAX = 100_000;
 
 export function startHeartbeats(options: HeartbeatsOptions): Heartbeats {
-  const { db, clock, logger, offlineAfterMs } = options;
+  const { db, clock, logger, offlineAfterMs, flushMs = FLUSH_MS } = options;
   const stop = new AbortController();
   let waiting = new Map<string, Heartbeat>();
   let writing: Promise<void> = Promise.resolve();
@@ -52,16 +55,22 @@ export function startHeartbeats(options: HeartbeatsOptions): Heartbeats {
       await saveHeartbeats(db, [...batch.values()], { at, offlineBefore: shifted(at, -offlineAfterMs) });
     } catch (error) {
       logger.error("heartbeats not stored", { vehicles: batch.size, error });
+      for (const [vehicleId, later] of waiting) batch.set(vehicleId, merged(batch.get(vehicleId), later));
+      waiting = batch;
+      throw error;
     }
   };
   const flush = () => {
-    writing = writing.then(write);
+    writing = writing.catch(ignore).then(write);
     return writing;
   };
+  let round = newRound();
   const running = (async () => {
     while (!stop.signal.aborted) {
-      await clock.sleep(FLUSH_MS, stop.signal);
-      await flush();
+      await clock.sleep(flushMs, stop.signal);
+      const ending = round;
+      round = newRound();
+      await flush().then(ending.resolve, ending.reject);
     }
   })();
 
@@ -82,12 +91,24 @@ export function startHeartbeats(options: HeartbeatsOptions): Heartbeats {
     },
     status: (heartbeat) => add({ ...heartbeat, at: now() }),
     flush,
+    settled: async () => await (stop.signal.aborted ? flush() : round.promise),
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await running;
-      await flush();
+      await flush().then(round.resolve, round.reject);
     },
   };
+}
+
+/** Who waits for a round hears of its failure; a round that nobody waits for has failed in the log alone. */
+function newRound(): PromiseWithResolvers<void> {
+  const round = Promise.withResolvers<void>();
+  round.promise.catch(ignore);
+  return round;
+}
+
+function ignore(): void {
+  // Told elsewhere.
 }
 
 /** What came later wins field by field; a poll after a health report does not forget the report. */

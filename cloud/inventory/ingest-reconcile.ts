@@ -74,14 +74,15 @@ async function storeBatch(
   const verdict = await judgeInstalls(trx, vehicle, received, known, time);
   const fresh = verdict.fresh;
   if (fresh.length > 0) await insertReports(trx, vehicle.id, fresh, time.at);
-  const folded = fold(vehicle, fresh, verdict.current, time.at);
-  await saveVehicle(trx, vehicle, verdict.current, folded, time);
+  const acknowledged = await acknowledge(trx, vehicle.id, verdict);
+  const speaker = { installId: verdict.current, ackedSeq: acknowledged.get(verdict.current ?? "") ?? 0 };
+  await saveVehicle(trx, vehicle, speaker, fold(vehicle, fresh, verdict.current, time.at), time);
   if (fresh.length > 0) await wake(trx, "muto_work");
-  const newest = received.at(-1);
-  const seq = newest === undefined ? 0 : await acknowledge(trx, vehicle.id, verdict, newest.report.installId);
+  const installId = received.at(-1)?.report.installId ?? "";
+  const seq = acknowledged.get(installId) ?? 0;
   return {
     receipts: receiptsOf(read, new Set(fresh)),
-    acknowledged: newest === undefined || seq === 0 ? undefined : { installId: newest.report.installId, seq },
+    acknowledged: seq === 0 ? undefined : { installId, seq },
   };
 }
 
@@ -128,14 +129,15 @@ function stateOf(vehicle: VehicleRow, current: string | null): VehicleState {
 async function saveVehicle(
   trx: Db,
   vehicle: VehicleRow,
-  current: string | null,
+  speaker: { readonly installId: string | null; readonly ackedSeq: number },
   { state, timeline }: FoldedBatch,
   time: ViewTime,
 ): Promise<void> {
   await trx
     .updateTable("vehicles")
     .set({
-      install_id: current,
+      install_id: speaker.installId,
+      acked_seq: speaker.ackedSeq,
       report_seq: state.reportSeq,
       status: state.status,
       status_since: state.statusSince,

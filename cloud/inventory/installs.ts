@@ -62,24 +62,22 @@ export async function noteInstallOfPoll(trx: Db, vehicle: VehicleRow, installId:
   await noteInstall(trx, { vehicleId: vehicle.id, installId, at, receivedAt: at });
   await trx
     .updateTable("vehicles")
-    .set({ install_id: installId, report_seq: 0 })
+    .set({ install_id: installId, report_seq: 0, acked_seq: 0 })
     .where("id", "=", vehicle.id)
     .execute();
 }
 
-/** How far the reports of one installation have arrived without a gap. */
+/** Moves on what is acknowledged of every installation that brought something; returns how far each has come. */
 export async function acknowledge(
   trx: Db,
   vehicleId: string,
   verdict: InstallVerdict,
-  installId: string,
-): Promise<number> {
-  const advanced = new Map<string, number>();
+): Promise<ReadonlyMap<string, number>> {
+  const acknowledged = new Map(verdict.installs.map(({ installId, ackedSeq }) => [installId, ackedSeq]));
   for (const id of new Set(verdict.fresh.map(({ report }) => report.installId))) {
-    advanced.set(id, await advanceAcknowledged(trx, vehicleId, id));
+    acknowledged.set(id, await advanceAcknowledged(trx, vehicleId, id));
   }
-  const before = verdict.installs.find((install) => install.installId === installId)?.ackedSeq ?? 0;
-  return advanced.get(installId) ?? before;
+  return acknowledged;
 }
 
 async function raiseCloneAlarm(trx: Db, vehicle: VehicleRow, at: string): Promise<void> {

@@ -1,39 +1,24 @@
 import { sql } from "kysely";
 import type { Policy, ReleaseSignature, StartRule } from "@muto/spec";
+import type { Selectable } from "kysely";
 import type { Db } from "./database.ts";
+import type { VehiclesTable } from "./tables.ts";
 
-/** What a poll needs to know to answer "nothing new" with one statement. */
-export interface PollState {
-  readonly sequence: number;
-  readonly floor: number;
-  readonly installId: string | null;
-  readonly status: string;
-  readonly start_before: string | null;
-  readonly accept_before: string | null;
-  readonly start_before_sec: number | null;
-  /** How far the reports of the installation that asks have arrived without a gap; null when it has reported nothing. */
-  readonly acked: number | null;
-  /** The database is older than the world (H16). */
-  readonly guarded: boolean;
-  /** The vehicle has not said its floor since a restored database was confirmed. */
-  readonly unchecked: boolean;
-}
+/** What a poll needs to know to answer "nothing new": one row, which authentication has read already. */
+export type PollState = Pick<Selectable<VehiclesTable>, (typeof POLL_COLUMNS)[number]>;
 
-export async function pollState(
-  db: Db,
-  vehicleId: string,
-  installId: string | undefined,
-): Promise<PollState | undefined> {
-  const { rows } = await sql<PollState>`
-    select v.desired_sequence as sequence, v.floor_unchecked as unchecked, v.sequence_floor as floor, v.install_id as "installId", v.status,
-      a.start_before, a.accept_before, d.start_before_sec, i.acked_seq as acked,
-      exists (select 1 from settings where key = 'restore-guard') as guarded
-    from vehicles v
-    left join assignments a on a.vehicle_id = v.id and a.sequence = v.desired_sequence
-    left join desired_states d on d.revision = a.revision
-    left join vehicle_installs i on i.vehicle_id = v.id and i.install_id = ${installId ?? null}
-    where v.id = ${vehicleId}`.execute(db);
-  return rows[0];
+export const POLL_COLUMNS = [
+  "desired_sequence",
+  "desired_renew_at",
+  "sequence_floor",
+  "floor_unchecked",
+  "status",
+  "install_id",
+  "acked_seq",
+] as const satisfies readonly (keyof VehiclesTable)[];
+
+export async function pollState(db: Db, vehicleId: string): Promise<PollState | undefined> {
+  return await db.selectFrom("vehicles").select(POLL_COLUMNS).where("id", "=", vehicleId).executeTakeFirst();
 }
 
 /** Everything that the signed bytes of one assignment are made of, and the release's signatures that go with it. */

@@ -88,12 +88,15 @@ export async function installsOf(db: Db, vehicleId: string): Promise<readonly In
   return rows.map((row) => ({ installId: row.install_id, firstAt: row.first_at, ackedSeq: row.acked_seq }));
 }
 
-/** Makes an installation known, or notes that it was heard again. `at` is the time it claims itself. */
+/**
+ * Makes an installation known, or notes that it was heard again. `at` is the time it claims itself. Returns how far its
+ * reports have arrived without a gap.
+ */
 export async function noteInstall(
   db: Db,
   install: { readonly vehicleId: string; readonly installId: string; readonly at: string; readonly receivedAt: string },
-): Promise<void> {
-  await db
+): Promise<number> {
+  const { acked_seq } = await db
     .insertInto("vehicle_installs")
     .values({
       vehicle_id: install.vehicleId,
@@ -105,7 +108,9 @@ export async function noteInstall(
     .onConflict((conflict) =>
       conflict.columns(["vehicle_id", "install_id"]).doUpdateSet({ last_received_at: install.receivedAt }),
     )
-    .execute();
+    .returning("acked_seq")
+    .executeTakeFirstOrThrow();
+  return acked_seq;
 }
 
 /** Moves the acknowledged seq over everything that has arrived without a gap, and returns it. */

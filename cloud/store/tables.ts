@@ -108,6 +108,7 @@ export interface VehiclesTable {
   readonly desired_name: string | null;
   readonly desired_version: string | null;
   readonly desired_digest: string | null;
+  readonly desired_renew_at: string | null;
   readonly sequence_floor: Defaulted<number>;
   readonly floor_unchecked: Defaulted<boolean>;
   readonly excluded_at: string | null;

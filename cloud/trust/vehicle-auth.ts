@@ -3,6 +3,8 @@ import { parsePublicKey } from "@muto/trust/keys";
 import type { PublicKey } from "@muto/trust/keys";
 import { tokenSubject, verifyVehicleToken } from "@muto/trust/vehicle-token";
 import type { Db } from "../store/database.ts";
+import { POLL_COLUMNS } from "../store/latest.ts";
+import type { PollState } from "../store/latest.ts";
 
 /** Whether a bearer token proves the key that is registered for a vehicle now; the same answer for HTTP and MQTT. */
 export interface VehicleAuth {
@@ -10,7 +12,13 @@ export interface VehicleAuth {
 }
 
 export type VehicleAuthentication =
-  | { readonly ok: true; readonly vehicleId: string; readonly keyid: string; readonly publicKey: string }
+  | {
+      readonly ok: true;
+      readonly vehicleId: string;
+      readonly keyid: string;
+      /** What a poll needs, read with the key, so that an ordinary poll is one statement. */
+      readonly poll: PollState;
+    }
   /** `revoked` is said only to somebody who proved a key that was registered once. */
   | { readonly ok: false; readonly problem: "unknown" | "revoked" };
 
@@ -45,14 +53,14 @@ export function createVehicleAuth(options: {
       const { vehicleId } = subject;
       const vehicle = await db
         .selectFrom("vehicles")
-        .select(["public_key", "revoked_at", "decommissioned_at"])
+        .select(["public_key", "revoked_at", "decommissioned_at", ...POLL_COLUMNS])
         .where("id", "=", vehicleId)
         .executeTakeFirst();
       const alive = vehicle !== undefined && vehicle.revoked_at === null && vehicle.decommissioned_at === null;
       const pem = vehicle?.public_key ?? undefined;
       if (alive && pem !== undefined) {
         const key = proves(token, vehicleId, pem);
-        if (key !== undefined) return { ok: true, vehicleId, keyid: key.keyid, publicKey: pem };
+        if (key !== undefined) return { ok: true, vehicleId, keyid: key.keyid, poll: vehicle };
       }
       const former = await formerKey(db, vehicleId, subject.keyid);
       const revoked = former !== undefined && proves(token, vehicleId, former) !== undefined;

@@ -55,7 +55,7 @@ export function createAdmission(
     if (person !== undefined) return person;
     const vehicle = await vehicleAuth.authenticate(token);
     if (vehicle.ok) {
-      return { kind: "vehicle", id: vehicle.vehicleId, keyid: vehicle.keyid, publicKey: vehicle.publicKey };
+      return { kind: "vehicle", id: vehicle.vehicleId, keyid: vehicle.keyid, poll: vehicle.poll };
     }
     return plainRefusal(vehicle.problem === "revoked" ? "VEHICLE_REVOKED" : "UNAUTHENTICATED");
   };

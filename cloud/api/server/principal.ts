@@ -1,9 +1,10 @@
 import type { Actor, Principal as PrincipalKind } from "@muto/spec";
+import type { PollState } from "../../store/latest.ts";
 
 /** Who is asking. A vehicle is known by the key that is registered for it now. */
 export type Principal =
   | { readonly kind: "operator" | "viewer"; readonly id: string }
-  | { readonly kind: "vehicle"; readonly id: string; readonly keyid: string; readonly publicKey: string }
+  | { readonly kind: "vehicle"; readonly id: string; readonly keyid: string; readonly poll: PollState }
   | { readonly kind: "anonymous"; readonly id: string };
 
 /** Under which name the principal stands in the audit log. */

@@ -130,7 +130,7 @@ export class TestApi implements AsyncDisposable {
         },
       },
       metrics: createMetrics(),
-      heartbeats: startHeartbeats({ db: database.db, clock, logger, offlineAfterMs: OFFLINE_AFTER_MS }),
+      heartbeats: startHeartbeats({ db: database.db, clock, logger, offlineAfterMs: OFFLINE_AFTER_MS, flushMs: 5 }),
       feed: await startFeed(database, clock, logger),
       stopping: stop.signal,
     };

@@ -25,6 +25,7 @@ create table vehicles (
 
   -- The installation whose reports count now, and how far they have arrived without a gap.
   install_id text,
+  -- of that installation, as in vehicle_installs; here, too, so that a poll reads one row
   acked_seq bigint not null default 0,
   -- seq of the newest report that status, stack and codes below come from
   report_seq bigint not null default 0,
@@ -59,6 +60,8 @@ create table vehicles (
   desired_name text,
   desired_version text,
   desired_digest text,
+  -- When half of its time to start or to accept is over, and it is renewed at contact while it is wanted.
+  desired_renew_at timestamptz,
   -- The highest sequence that the vehicle itself has accepted, as its polls and reports say (H16).
   sequence_floor bigint not null default 0,
   -- A restored database was confirmed, and the vehicle has not said its floor since.
