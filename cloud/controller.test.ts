@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { systemClock } from "@muto/kit/clock";
+import type { Logger } from "@muto/kit/logger";
+import { silentLogger } from "@muto/kit/logger";
+import { seededRandom } from "@muto/kit/random";
+import { runController } from "./controller.ts";
+import { wake } from "./store/database.ts";
+import type { Database } from "./store/database.ts";
+import { openTestDatabase } from "./store/test-database.ts";
+import { TestFleet } from "./store/test-fleet.ts";
+import { TestRollouts } from "./store/test-rollouts.ts";
+
+describe("the controller", () => {
+  let database: Database;
+  let fleet: TestFleet;
+  let rollouts: TestRollouts;
+  before(async () => {
+    database = await openTestDatabase();
+    fleet = new TestFleet(database.db);
+    rollouts = new TestRollouts(fleet);
+  });
+  after(async () => {
+    await database[Symbol.asyncDispose]();
+  });
+
+  /** Resolves when the controller says that it has taken this step. */
+  const heard = (kind: string) => {
+    const taken = Promise.withResolvers<void>();
+    const logger: Logger = {
+      ...silentLogger,
+      info: (_message, data) => {
+        if (data?.["step"] === kind) taken.resolve();
+      },
+    };
+    return { logger, taken: taken.promise };
+  };
+  const start = (logger: Logger, signal: AbortSignal) =>
+    runController(
+      {
+        database,
+        logger,
+        clock: { ...systemClock(), wallMs: () => fleet.moment().nowMs },
+        random: seededRandom(1),
+        offlineAfterMs: fleet.moment().offlineAfterMs,
+      },
+      signal,
+    );
+
+  it("takes what is due at its start, sleeps, and is woken by a commit", async () => {
+    const good = await fleet.addRelease("1.0.0");
+    const next = await fleet.addRelease("2.0.0");
+    const ids = await rollouts.cars(2, good);
+    const id = await rollouts.create(next, ids);
+    const stop = new AbortController();
+    const first = heard("assignCanaries");
+    const running = start(first.logger, stop.signal);
+    await first.taken;
+    stop.abort();
+    await running;
+    assert.equal(await rollouts.state(id), "active canary");
+
+    const stopAgain = new AbortController();
+    const second = heard("startSoak");
+    const again = start(second.logger, stopAgain.signal);
+    await rollouts.converge(ids[0] ?? "");
+    await wake(database.db, "muto_work");
+    await second.taken;
+    stopAgain.abort();
+    await again;
+    assert.equal(await rollouts.state(id), "active soak");
+  });
+});
