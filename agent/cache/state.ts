@@ -146,6 +146,7 @@ function useOf(record: JournalRecord): JournalUse {
     case "trial-powered":
     case "exited":
     case "reported":
+    case "spent":
       return "ordinary";
   }
 }

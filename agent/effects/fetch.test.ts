@@ -11,6 +11,8 @@ import { digestOf } from "@muto/oci/digest";
 import type { BlobPull } from "@muto/oci/client";
 import { openContentStore } from "../cache/content-store.ts";
 import { createMemory } from "../memory.ts";
+import { EMPTY_STATE } from "../reconcile/state.ts";
+import { exampleConfig } from "../safety/example-vehicle.ts";
 import { download } from "./fetch.ts";
 import { createReleases } from "./releases.ts";
 
@@ -37,7 +39,9 @@ test("wrong bytes from a registry are not what the next try goes on from", async
       },
     });
     const memory = createMemory();
-    const services = { content, memory, clock: systemClock(), random: systemRandom(), logger: silentLogger };
+    const store = { state: EMPTY_STATE, record: async () => {}, fault: undefined };
+    const ports = { clock: systemClock(), random: systemRandom(), logger: silentLogger };
+    const services = { ...ports, content, memory, store, config: exampleConfig() };
     const releases = createReleases(content);
     const attempt = (registry: ReturnType<typeof serve>) => download({ ...services, releases, registry }, step, signal);
     const problemSeen = () => {

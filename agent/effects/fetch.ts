@@ -7,9 +7,13 @@ import { LIMITS } from "../reconcile/limits.ts";
 import type { BlobRef, StepOf } from "../reconcile/step.ts";
 import { attemptsOf, type Memory } from "../memory.ts";
 import type { AgentServices } from "../services.ts";
+import { BudgetSpent, openBudget } from "./budget.ts";
 import type { Releases } from "./releases.ts";
 
-export interface FetchServices extends Pick<AgentServices, "registry" | "content" | "clock" | "random" | "logger"> {
+export interface FetchServices extends Pick<
+  AgentServices,
+  "registry" | "content" | "clock" | "random" | "logger" | "config" | "store"
+> {
   readonly memory: Memory;
   readonly releases: Releases;
 }
@@ -58,10 +62,19 @@ async function fetchBlob(
     trouble(services, { ...about, problem: "unreachable", bytesReceived: 0 });
     return false;
   }
+  const budget = openBudget(services, services.config.registry);
+  const retryAfterSec = budget.waitSec();
+  if (retryAfterSec > 0) {
+    trouble(services, { ...about, problem: "budget", retryAfterSec, bytesReceived: 0 });
+    return false;
+  }
   try {
     await using receiving = await content.begin(blob);
     const { resume } = receiving;
-    const write = (bytes: Uint8Array) => receiving.write(bytes);
+    const write = async (bytes: Uint8Array) => {
+      await budget.take(bytes.byteLength, signal);
+      await receiving.write(bytes);
+    };
     const pulled = await registry.pullBlob(repository, { content: blob, write, resume, signal });
     if (signal.aborted) return false;
     if (!pulled.ok) {
@@ -82,9 +95,15 @@ async function fetchBlob(
       trouble(services, { ...about, problem: error.problem, bytesReceived: blob.sizeBytes });
       return false;
     }
+    if (error instanceof BudgetSpent) {
+      trouble(services, { ...about, problem: "budget", retryAfterSec: LIMITS.downloadMsMax / 1000, bytesReceived: 0 });
+      return false;
+    }
     if (!(error instanceof DiskError)) throw error;
     storageTrouble(services, subject, error);
     return false;
+  } finally {
+    await budget.settle();
   }
 }
 

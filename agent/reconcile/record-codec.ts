@@ -61,6 +61,7 @@ const KINDS = [
   "stranded",
   "exited",
   "reported",
+  "spent",
 ] as const satisfies readonly JournalRecord["kind"][];
 
 const TRIAL_PHASES = ["stopping", "starting", "probing", "probation"] as const satisfies readonly state.TrialPhase[];
@@ -130,6 +131,8 @@ function readRecord(value: unknown): JournalRecord {
       return { kind, exit: fields.of("exit", readExit) };
     case "reported":
       return { kind, reported: fields.of("reported", readReported) };
+    case "spent":
+      return { kind, bytes: fields.count("bytes"), atMs: fields.number("atMs"), newDay: fields.flag("newDay") };
   }
 }
 
@@ -151,6 +154,7 @@ const readState: Reader<state.AgentState> = (value, at) => {
     rollbackVerifiedAtMs: fields.nullable("rollbackVerifiedAtMs", readNumber),
     timings: fields.of("timings", readTimings),
     lastReported: fields.nullable("lastReported", readReported),
+    spent: fields.nullable("spent", readSpent),
   };
 };
 
@@ -337,4 +341,9 @@ const readTimings: Reader<state.ChangeTimings> = (value, at) => {
 const readReported: Reader<state.Reported> = (value, at) => {
   const fields = fieldsOf(value, at);
   return { key: fields.text("key"), atMs: fields.number("atMs") };
+};
+
+const readSpent: Reader<state.Spent> = (value, at) => {
+  const fields = fieldsOf(value, at);
+  return { sinceMs: fields.number("sinceMs"), bytes: fields.count("bytes") };
 };

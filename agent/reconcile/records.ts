@@ -54,7 +54,8 @@ export type JournalRecord =
   /** A committed set that crash-loops, and nothing to return to: it stays selected and is restarted for ever. */
   | { readonly kind: "stranded"; readonly outcome: Outcome }
   | { readonly kind: "exited"; readonly exit: ExitNote }
-  | { readonly kind: "reported"; readonly reported: Reported };
+  | { readonly kind: "reported"; readonly reported: Reported }
+  | { readonly kind: "spent"; readonly bytes: number; readonly atMs: number; readonly newDay: boolean };
 
 /** Pure and total: a record that does not fit the state (a bug, or bytes that lie) leaves it unchanged. */
 export function applyRecord(state: AgentState, record: JournalRecord): AgentState {
@@ -107,10 +108,15 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       return noteExit(state, record.exit);
     case "reported":
       return { ...state, lastReported: record.reported };
+    case "spent": {
+      const before = record.newDay ? null : state.spent;
+      const sinceMs = before?.sinceMs ?? record.atMs;
+      return { ...state, spent: { sinceMs, bytes: (before?.bytes ?? 0) + record.bytes } };
+    }
   }
 }
 
-/** How a change ended is the next thing to be said, whatever has been asked for meanwhile: no outcome stays silent. */
+/** How a change that failed ended is the next thing to be said, whatever has been asked for meanwhile: no outcome stays silent. */
 function untold(state: AgentState): AgentState {
   return state.outcome === null ? state : { ...state, lastReported: null };
 }
@@ -146,6 +152,7 @@ function applyToTrial(state: AgentState, record: TrialRecord): AgentState {
         staged: null,
         trial: null,
         outcome: null,
+        lastReported: null,
         rollbackVerifiedAtMs: record.atMs,
         quarantine: state.quarantine.filter((entry) => entry.manifestDigest !== trial.set.manifestDigest),
       };

@@ -5,6 +5,7 @@ import type { Observed } from "./observed.ts";
 import { isUp } from "./workloads.ts";
 import {
   nextAttempt,
+  type AgentState,
   selectedSet,
   type Outcome,
   type Refusal,
@@ -60,7 +61,8 @@ function verdictOf(desired: Desired, observed: Observed, step: Step): Verdict | 
   if (state.rollback !== null) return ofRollback(state.rollback, step);
   if (state.trial !== null) return ofTrial(state.trial, step);
   // A newer assignment may have come while the change failed; its outcome is said all the same, before anything newer.
-  if (state.outcome !== null && state.lastReported === null) return ofOutcome(state.outcome);
+  const ended = state.lastReported === null ? ofEnd(desired, state) : undefined;
+  if (ended !== undefined) return ended;
   if (state.refusal !== null) return ofRefusal(state.refusal);
   if (desired.assignment === null) return undefined;
   const { desiredStateRevision, sequence } = desired.assignment;
@@ -71,6 +73,16 @@ function verdictOf(desired: Desired, observed: Observed, step: Step): Verdict | 
   if (wanted === state.active?.manifestDigest) return ofActive(about, observed, step);
   return ofPreparation(about, observed, step);
 }
+
+/** A change has just ended, well or not, and has not been told; what is wanted now may be something else already. */
+function ofEnd(desired: Desired, { outcome, active }: AgentState): Verdict | undefined {
+  if (outcome !== null) return ofOutcome(outcome);
+  if (active === null || active.manifestDigest === wantedDigest(desired)) return undefined;
+  const { desiredStateRevision, sequence } = active;
+  return { ...CONVERGED, desiredStateRevision, sequence, attempt: 1 };
+}
+
+const CONVERGED = { status: "converged", phase: "idle", reasonCodes: [], evidence: [] } as const;
 
 type About = Pick<Verdict, "desiredStateRevision" | "sequence" | "attempt">;
 
@@ -137,7 +149,7 @@ function ofActive(about: About, observed: Observed, step: Step): Verdict | undef
   const release = observed.releases.get(digest);
   if (release === undefined) return step.kind === "hold" ? ofHold(about, step) : undefined;
   if (!isUp(observed, digest, release.manifest)) return undefined;
-  return { ...about, status: "converged", phase: "idle", reasonCodes: [], evidence: [] };
+  return { ...about, ...CONVERGED };
 }
 
 function ofPreparation(about: About, observed: Observed, step: Step): Verdict | undefined {

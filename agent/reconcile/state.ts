@@ -36,6 +36,13 @@ export interface AgentState {
   readonly rollbackVerifiedAtMs: number | null;
   readonly timings: ChangeTimings;
   readonly lastReported: Reported | null;
+  /** Bytes fetched in the day that began then; null before the first. */
+  readonly spent: Spent | null;
+}
+
+export interface Spent {
+  readonly sinceMs: number;
+  readonly bytes: number;
 }
 
 /** Numbers that never fall (except through a verified rotation of the root), persisted before they are acted on. */
@@ -208,6 +215,7 @@ export const EMPTY_STATE: AgentState = {
   rollbackVerifiedAtMs: null,
   timings: {},
   lastReported: null,
+  spent: null,
 };
 
 /** The one set that should run now; null is the safe hold, or a vehicle that never had one. */
