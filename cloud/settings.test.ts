@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isAbsolute } from "node:path";
 import { test } from "node:test";
 import { readSettings, settings } from "./settings.ts";
 
@@ -8,6 +9,7 @@ test("without any setting the embedded defaults stand", () => {
   assert.equal(result.settings.httpPort, 8080);
   assert.equal(result.settings.bind, "127.0.0.1");
   assert.equal(result.settings.databaseUrl, undefined);
+  assert.ok(isAbsolute(result.settings.dataDir));
 });
 
 test("the environment wins over the file", () => {

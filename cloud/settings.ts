@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Logger } from "@muto/kit/logger";
 
 /** One setting of the control plane: in the environment under `name`, in the configuration file under `key`. */
@@ -8,7 +9,7 @@ export interface Setting {
   readonly about: string;
 }
 
-/** Every setting, parsed. Paths are as given; undefined where the embedded default stands in. */
+/** Every setting, parsed. Paths are absolute; undefined where the embedded default stands in. */
 export interface CloudSettings {
   readonly httpPort: number;
   readonly mqttPort: number;
@@ -202,6 +203,7 @@ function parseSettings(raw: (key: keyof CloudSettings) => string): SettingsResul
     return value;
   };
   const optional = (key: keyof CloudSettings) => (raw(key) === "" ? undefined : raw(key));
+  const path = (key: keyof CloudSettings) => (raw(key) === "" ? undefined : resolve(raw(key)));
   const url = (key: keyof CloudSettings, schemes: readonly string[], word?: string) => {
     const value = optional(key);
     if (value === undefined || value === word) return value;
@@ -220,19 +222,19 @@ function parseSettings(raw: (key: keyof CloudSettings) => string): SettingsResul
     httpPort: port("httpPort"),
     mqttPort: port("mqttPort"),
     bind: matching("bind", /^[0-9a-fA-F:.]+$|^localhost$/, "an IP address"),
-    dataDir: raw("dataDir"),
+    dataDir: resolve(raw("dataDir")),
     databaseUrl: url("databaseUrl", ["postgres:", "postgresql:"]),
     mqttUrl: url("mqttUrl", ["mqtt:", "mqtts:"], "none"),
     mqttUsername: optional("mqttUsername"),
-    mqttPasswordFile: optional("mqttPasswordFile"),
+    mqttPasswordFile: path("mqttPasswordFile"),
     registryUrl: url("registryUrl", ["http:", "https:"]),
     publicUrl: url("publicUrl", ["http:", "https:"]),
     tenant: matching("tenant", /^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, digits and dashes"),
     logLevel: isLevel(level) ? level : "info",
-    assignmentKeyFile: optional("assignmentKeyFile"),
-    trustFile: optional("trustFile"),
-    operatorTokenFile: optional("operatorTokenFile"),
-    viewerTokenFile: optional("viewerTokenFile"),
+    assignmentKeyFile: path("assignmentKeyFile"),
+    trustFile: path("trustFile"),
+    operatorTokenFile: path("operatorTokenFile"),
+    viewerTokenFile: path("viewerTokenFile"),
     oidcIssuer: url("oidcIssuer", ["http:", "https:"]),
     oidcAudience: optional("oidcAudience"),
     oidcJwksUrl: url("oidcJwksUrl", ["http:", "https:"]),
