@@ -43,7 +43,7 @@ export async function observe(services: ObserveServices, nextChangeId: string): 
     metered: isWanting && isMetered(config.signals, samples, now),
     acknowledgement: acknowledgementOf(services, samples),
     disk: {
-      freeMb: isWanting || damaged.size > 0 ? await freeMb(services) : null,
+      freeMb: isWanting || state.rollback !== null || damaged.size > 0 ? await freeMb(services) : null,
       reserveMb: config.safety.diskReserveMb,
     },
     gates: undefined,

@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { modelRelease } from "./model/release.ts";
+import { ModelVehicle } from "./model/vehicle.ts";
+import {
+  assign,
+  crashing,
+  drive,
+  first,
+  lastSays,
+  park,
+  passes,
+  releases,
+  runs,
+  second,
+  third,
+  unready,
+  vehicleOnFirst,
+} from "./model/story.ts";
+
+void describe("whole stories", () => {
+  void test("a vehicle that loses its network in the evening converges at night", async () => {
+    const vehicle = await vehicleOnFirst();
+    drive(vehicle);
+    assign(vehicle, second, 2);
+    await passes(vehicle, 30);
+    lastSays(vehicle, "blocked", "DENY_MOVING");
+    vehicle.networkUp = false;
+    vehicle.kill();
+    park(vehicle);
+    await vehicle.settle();
+    runs(vehicle, second);
+    lastSays(vehicle, "converged");
+  });
+
+  void test("download trouble is reported once and retried without end", async () => {
+    const vehicle = await vehicleOnFirst();
+    vehicle.networkUp = false;
+    assign(vehicle, second, 2);
+    for (let count = 0; count < 200; count++) {
+      const step = await vehicle.pass();
+      if (step?.kind === "hold") vehicle.advance(step.wakeWhen.afterMs);
+    }
+    const told = vehicle.reports.filter(({ reasonCodes }) => reasonCodes.includes("ARTIFACT_DOWNLOAD_FAILED"));
+    assert.ok(told.length > 1 && told.length < 20, `once, and then at most hourly: ${told.length}`);
+    assert.ok(vehicle.clock.wallMs() - Date.parse(told[0]?.at ?? "") > (told.length - 1) * 3_600_000);
+    runs(vehicle, first);
+    vehicle.networkUp = true;
+    await vehicle.settle();
+    for (let count = 0; count < 20 && vehicle.state.active?.manifestDigest !== second.manifestDigest; count++) {
+      vehicle.advance(300_000);
+      await vehicle.settle();
+    }
+    runs(vehicle, second);
+  });
+
+  void test("a first installation that fails ends in the safe hold, and the next release gets out of it", async () => {
+    const vehicle = new ModelVehicle();
+    for (const release of releases) vehicle.publish(release);
+    assign(vehicle, unready, 1);
+    await vehicle.settle();
+    runs(vehicle, null);
+    lastSays(vehicle, "failed", "READINESS_TIMEOUT", "ROLLBACK_FAILED");
+    assert.equal(vehicle.lastReport?.stack, null);
+    assign(vehicle, first, 2);
+    await vehicle.settle();
+    runs(vehicle, first);
+    lastSays(vehicle, "converged");
+  });
+
+  void test("a rollback that fails is named, the last known good is restarted for ever, and it is said when it is up", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, unready, 2);
+    vehicle.runtime.behaviours.set(first.manifestDigest, { ...first.behaviour, exitMs: 300 });
+    await passes(vehicle, 150, 500);
+    lastSays(vehicle, "failed", "READINESS_TIMEOUT", "ROLLBACK_FAILED");
+    const starts = vehicle.runtime.history.filter((line) => line.startsWith(`start ${first.manifestDigest}`)).length;
+    await passes(vehicle, 600, 1_000);
+    const later = vehicle.runtime.history.filter((line) => line.startsWith(`start ${first.manifestDigest}`)).length;
+    assert.ok(later > starts + 4 && later < starts + 120, `again and again, not in a storm: ${later - starts}`);
+    vehicle.runtime.behaviours.set(first.manifestDigest, first.behaviour);
+    await passes(vehicle, 600, 1_000);
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "READINESS_TIMEOUT", "ROLLBACK_APPLIED");
+  });
+
+  void test("a fleet rollback to what already runs restarts nothing", async () => {
+    const vehicle = await vehicleOnFirst();
+    const from = vehicle.runtime.history.length;
+    assign(vehicle, first, 7);
+    await vehicle.settle();
+    assert.equal(vehicle.runtime.history.length, from);
+    lastSays(vehicle, "converged");
+    assert.equal(vehicle.lastReport?.sequence, 7);
+  });
+
+  void test("an operator calls a trial back during its probation: nobody is blamed, and it may be tried again", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    for (let count = 0; count < 200 && vehicle.state.trial?.phase !== "probation"; count++) await vehicle.pass();
+    assign(vehicle, first, 3);
+    await vehicle.settle();
+    runs(vehicle, first);
+    lastSays(vehicle, "converged");
+    assert.deepEqual(vehicle.state.quarantine, []);
+    assign(vehicle, second, 4);
+    await vehicle.settle();
+    runs(vehicle, second);
+  });
+
+  void test("a newer assignment while a trial is on probation: the trial is decided and told first", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    for (let count = 0; count < 200 && vehicle.state.trial?.phase !== "probation"; count++) await vehicle.pass();
+    assign(vehicle, third, 3);
+    await vehicle.settle();
+    runs(vehicle, third);
+    const outcomes = vehicle.reports.filter(({ status }) => status === "converged").map(({ sequence }) => sequence);
+    assert.deepEqual(outcomes, [1, 2, 3]);
+  });
+
+  void test("a crash in probation goes back at a standstill, with the cause", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, crashing, 2);
+    await vehicle.settle();
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+    const evidence = vehicle.lastReport?.evidence.find((item) => item.kind === "workload");
+    assert.ok(evidence?.kind === "workload" && evidence.exits === 1 && evidence.exitCode === 1);
+  });
+
+  void test("a higher security epoch raises the floor at its commit and bars older releases, and a local rollback lowers nothing", async () => {
+    const vehicle = await vehicleOnFirst();
+    const secure = modelRelease({ version: "6.0.0", securityEpoch: 2 });
+    vehicle.publish(secure);
+    assign(vehicle, secure, 2);
+    await vehicle.settle();
+    assert.equal(vehicle.state.floors.epoch, 2);
+    assign(vehicle, third, 3);
+    await vehicle.settle();
+    lastSays(vehicle, "failed", "DESIRED_STATE_REJECTED");
+    runs(vehicle, secure);
+    for (let count = 0; count < 8; count++) {
+      const [victim] = vehicle.runtime.running();
+      if (victim !== undefined) vehicle.runtime.end(victim.instanceId, 1);
+      await passes(vehicle, 10);
+    }
+    await vehicle.settle();
+    runs(vehicle, first);
+    assert.equal(vehicle.state.floors.epoch, 2);
+  });
+
+  void test("after a storage fault no change begins, the stack is kept up, and nothing is reported that cannot be kept", async () => {
+    const vehicle = await vehicleOnFirst();
+    vehicle.diskFaulted = true;
+    const told = vehicle.reports.length;
+    assign(vehicle, second, 2);
+    await passes(vehicle, 20);
+    const [victim] = vehicle.runtime.running();
+    vehicle.runtime.end(victim?.instanceId ?? "", 139);
+    await passes(vehicle, 20);
+    runs(vehicle, first);
+    assert.equal(vehicle.runtime.running().length, 2);
+    assert.equal(vehicle.reports.length, told);
+    assert.equal((await vehicle.agent().health()).volatile, true);
+    vehicle.diskFaulted = false;
+    vehicle.kill();
+    assign(vehicle, second, 2);
+    await vehicle.settle();
+    runs(vehicle, second);
+  });
+
+  void test("the same status is repeated once an hour and not more often", async () => {
+    const vehicle = await vehicleOnFirst();
+    const told = vehicle.reports.length;
+    for (let minutes = 0; minutes < 180; minutes++) {
+      await vehicle.pass();
+      vehicle.advance(60_000);
+    }
+    assert.ok(vehicle.reports.length - told >= 2 && vehicle.reports.length - told <= 3);
+    lastSays(vehicle, "converged");
+  });
+});
