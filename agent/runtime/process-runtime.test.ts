@@ -7,7 +7,8 @@ import type { Instance } from "../ports.ts";
 import { runAgent } from "./test-agent.ts";
 import { bench, hasEnded, isolationOf, processesRunning, processesWith, until, untilOutput } from "./test-bench.ts";
 
-const LOOP = "echo ready\nwhile :; do sleep 0.02; done\n";
+/** Waits without polling, and is woken by its traps. */
+const LOOP = "echo ready\nwhile :; do sleep 1000 & wait; done\n";
 /** Ends with 7 when asked by SIGINT. */
 const PATIENT = `#!/bin/sh\ntrap 'exit 7' INT\n${LOOP}`;
 
@@ -35,7 +36,7 @@ for (const isolation of ["auto", "degraded"] as const) {
       await assert.rejects(world.runtime.forget(id), /runs cannot be forgotten/);
       assert.deepEqual(await world.runtime.stop(id), { ok: true });
       assert.deepEqual(endOf(await until(world.runtime, id, hasEnded)), { requested: true, code: 7, signal: null });
-      assert.deepEqual(await processesWith("MUTO_INSTANCE", id), []);
+      assert.deepEqual(processesWith("MUTO_INSTANCE", id), []);
       assert.deepEqual(await world.runtime.stop(id), { ok: true }, "stopping what has ended is no fault");
       await world.runtime.forget(id);
       assert.deepEqual(await world.runtime.inspect(), []);
@@ -69,7 +70,7 @@ for (const isolation of ["auto", "degraded"] as const) {
     test("how workloads ended while no agent was there is learnt by the next one", async () => {
       await using world = bench({ isolation });
       const gate = join(world.root, "gate");
-      const wait = `#!/bin/sh\nwhile ! [ -e ${gate} ]; do sleep 0.02; done\n`;
+      const wait = `#!/bin/sh\nwhile ! [ -e ${gate} ]; do sleep 0.1; done\n`;
       const set = world.set({
         code: `${wait}exit 4\n`,
         kill: `${wait}kill -KILL $$\n`,
@@ -152,9 +153,9 @@ for (const isolation of ["auto", "degraded"] as const) {
       const id = await world.start(world.set({ nav: `#!/bin/sh\ntrap 'exit 7' INT\n${daemon}${LOOP}` }), "nav");
       await untilOutput(world.runtime, id, "daemon");
       await untilOutput(world.runtime, id, "ready");
-      assert.ok((await processesWith("MUTO_INSTANCE", id)).length >= 3);
+      assert.ok(processesWith("MUTO_INSTANCE", id).length >= 3);
       assert.deepEqual(await world.runtime.stop(id), { ok: true });
-      assert.deepEqual(await processesWith("MUTO_INSTANCE", id), []);
+      assert.deepEqual(processesWith("MUTO_INSTANCE", id), []);
     });
 
     test("what a workload leaves behind when it crashes is gone before it counts as ended", async () => {
@@ -162,7 +163,7 @@ for (const isolation of ["auto", "degraded"] as const) {
       const id = await world.start(world.set({ nav: `#!/bin/sh\n${daemon}sleep 0.1\nexit 3\n` }), "nav");
       const ended = await until(world.runtime, id, hasEnded);
       assert.deepEqual(endOf(ended), { requested: false, code: 3, signal: null });
-      assert.deepEqual(await processesWith("MUTO_INSTANCE", id), []);
+      assert.deepEqual(processesWith("MUTO_INSTANCE", id), []);
     });
 
     const refused = [
@@ -184,7 +185,7 @@ for (const isolation of ["auto", "degraded"] as const) {
         const started = await world.runtime.start(set, workload, "one");
         assert.deepEqual(started, { ok: false, problem: "start-refused", code });
         assert.deepEqual(await world.runtime.inspect(), []);
-        assert.deepEqual(await processesWith("MUTO_RUN", join(world.runs, "one")), []);
+        assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, "one")), []);
       });
     }
 
@@ -251,7 +252,7 @@ if (isolationOf("auto") === "full") {
     const id = await world.start(world.set({ nav: escape }), "nav");
     await untilOutput(world.runtime, id, "escaped");
     assert.deepEqual(await world.runtime.stop(id), { ok: true });
-    assert.deepEqual(await processesRunning(marker), []);
+    assert.deepEqual(processesRunning(marker), []);
   });
 
   test("with namespaces, every workload sees its archive at the fixed prefix, and nobody else does", async () => {

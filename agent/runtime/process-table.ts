@@ -1,4 +1,4 @@
-import { readFile, readdir } from "node:fs/promises";
+import { readFileSync, readdirSync } from "node:fs";
 import type { ProcessId } from "./run-records.ts";
 
 /** The processes of the computer, as /proc shows them. */
@@ -20,19 +20,22 @@ export interface Bearer {
 /** The variable that every process of an instance inherits; it holds the run folder's path, which no other instance has. */
 export const RUN_MARK = "MUTO_RUN";
 
+/** Reads /proc synchronously: there is no disk behind it, and the detour over threads costs ten times as much. */
 export function procTable(): ProcessTable {
   return {
-    isAlive: async ({ pid, startTicks }) => (await startTicksOf(pid)) === startTicks,
+    isAlive: async ({ pid, startTicks }) => startTicksOf(pid) === startTicks,
     bearers: async () => {
-      const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-      const found = await Promise.all(pids.map(async (pid) => ({ pid, environment: await environmentOf(pid) })));
-      return found.flatMap(({ pid, environment }) => {
+      const pids = readdirSync("/proc")
+        .filter((name) => /^\d+$/.test(name))
+        .map(Number);
+      return pids.flatMap((pid) => {
+        const environment = environmentOf(pid);
         const runFolder = environment.get(RUN_MARK);
         return runFolder === undefined ? [] : [{ pid, runFolder, environment }];
       });
     },
     kill: async ({ pid, startTicks }) => {
-      if ((await startTicksOf(pid)) !== startTicks) return;
+      if (startTicksOf(pid) !== startTicks) return;
       try {
         process.kill(pid, "SIGKILL");
       } catch {
@@ -43,16 +46,16 @@ export function procTable(): ProcessTable {
 }
 
 /** Field 22 of /proc/PID/stat; undefined for a process that is gone or a zombie. */
-async function startTicksOf(pid: number): Promise<number | undefined> {
-  const text = (await contentOf(`/proc/${pid}/stat`)).toString("latin1");
+function startTicksOf(pid: number): number | undefined {
+  const text = contentOf(`/proc/${pid}/stat`).toString("latin1");
   // The second field, the program's name, may itself contain spaces and brackets.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   if (fields.length < 20 || fields[0] === "Z" || fields[0] === "X") return undefined;
   return Number(fields[19]);
 }
 
-async function environmentOf(pid: number): Promise<ReadonlyMap<string, string>> {
-  const entries = (await contentOf(`/proc/${pid}/environ`)).toString("utf8").split("\0");
+function environmentOf(pid: number): ReadonlyMap<string, string> {
+  const entries = contentOf(`/proc/${pid}/environ`).toString("utf8").split("\0");
   return new Map(
     entries.map((entry) => {
       const at = entry.indexOf("=");
@@ -62,9 +65,9 @@ async function environmentOf(pid: number): Promise<ReadonlyMap<string, string>> 
 }
 
 /** A process may end, or belong to somebody else, between any two looks: then there is nothing to read. */
-async function contentOf(path: string): Promise<Buffer> {
+function contentOf(path: string): Buffer {
   try {
-    return await readFile(path);
+    return readFileSync(path);
   } catch {
     return Buffer.alloc(0);
   }

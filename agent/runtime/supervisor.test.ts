@@ -19,9 +19,12 @@ import { supervisorSpawner } from "./supervisor-process.ts";
 import { runAgent } from "./test-agent.ts";
 import { bench, hasEnded, isolationOf, processesWith, until, untilOutput, type Bench } from "./test-bench.ts";
 
-const LOOP = "echo ready\nwhile :; do echo alive; sleep 0.02; done\n";
-/** Writes all the time, and ends with 7 when asked by SIGINT. */
+/** Waits without polling, and is woken by its traps. */
+const LOOP = "echo ready\nwhile :; do sleep 1000 & wait; done\n";
+/** Ends with 7 when asked by SIGINT. */
 const PATIENT = `#!/bin/sh\ntrap 'echo asked; exit 7' INT\n${LOOP}`;
+/** Writes all the time. */
+const TALKATIVE = "#!/bin/sh\necho ready\nwhile :; do echo alive; sleep 0.02; done\n";
 const QUICK_STOP = { signal: "SIGINT", limitSec: 0.2 } as const;
 const PROGRAM = readFileSync(join(import.meta.dirname, "supervisor.mjs"), "utf8");
 
@@ -46,14 +49,15 @@ for (const isolation of ["auto", "degraded"] as const) {
   describe(`supervisors, isolation ${isolation}`, { concurrency: 4 }, () => {
     test("a workload survives the death of its supervisor, is marked, and its end is noticed, if not how", async () => {
       await using world = bench({ isolation });
-      const { id, before } = await started(world);
+      const { id, before } = await started(world, TALKATIVE);
       process.kill(world.supervisorOf(id), "SIGKILL");
+      await untilOutput(world.runtime, id, `${await untilOutput(world.runtime, id, "ready")}alive\n`);
       const after = await until(world.runtime, id, isUnsupervised);
       assert.deepEqual(after, { ...before, state: { kind: "running", pid: pidOf(before), supervised: false } });
       assert.deepEqual(await world.another().inspect(), [after], "and the next agent sees the same");
       process.kill(pidOf(after), "SIGKILL");
       assert.deepEqual(endOf(await until(world.runtime, id, hasEnded)), lost(false));
-      assert.deepEqual(await processesWith("MUTO_RUN", join(world.runs, id)), []);
+      assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, id)), []);
     });
 
     test("a workload without its first supervisor is stopped as it was declared", async () => {
@@ -63,7 +67,7 @@ for (const isolation of ["auto", "degraded"] as const) {
       assert.deepEqual(await world.another().stop(id), { ok: true });
       await untilOutput(world.runtime, id, "asked");
       assert.deepEqual(endOf((await world.runtime.inspect())[0]), lost(true));
-      assert.deepEqual(await processesWith("MUTO_RUN", join(world.runs, id)), []);
+      assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, id)), []);
     });
 
     test("a stop is carried to its end when the supervisor dies in the middle of it", async () => {
@@ -75,7 +79,7 @@ for (const isolation of ["auto", "degraded"] as const) {
       process.kill(world.supervisorOf(id), "SIGKILL");
       assert.deepEqual(await stopping, { ok: true });
       assert.deepEqual(endOf((await world.runtime.inspect())[0]), lost(true));
-      assert.deepEqual(await processesWith("MUTO_RUN", folder), []);
+      assert.deepEqual(processesWith("MUTO_RUN", folder), []);
     });
 
     test("a supervisor that hangs is replaced when its workload has to be stopped", async () => {
@@ -130,7 +134,7 @@ for (const isolation of ["auto", "degraded"] as const) {
           await next.forget(instanceId);
         }
         // What was not found must not appear afterwards either: the folder is gone, and so is who might have started it.
-        assert.deepEqual(await processesWith("MUTO_RUN", join(world.runs, "agent-nav")), []);
+        assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, "agent-nav")), []);
         assert.equal(existsSync(join(world.runs, "agent-nav")), false);
         assert.equal(readFileSync(witness, "utf8"), "agent-nav\n".repeat(found.length));
       }
@@ -166,7 +170,7 @@ for (const isolation of ["auto", "degraded"] as const) {
         assert.deepEqual(found.state, { kind: "running", pid: pidOf(before), supervised: false });
         assert.deepEqual(await next.stop(id), { ok: true });
         await untilOutput(next, id, "asked");
-        assert.deepEqual(await processesWith("MUTO_RUN", folder), []);
+        assert.deepEqual(processesWith("MUTO_RUN", folder), []);
       });
     }
 
@@ -296,7 +300,7 @@ describe("half-made run folders", () => {
       writeFileSync(supervisorFile, PROGRAM);
       assert.deepEqual(await starting, answer);
       assert.deepEqual(await next.inspect(), []);
-      assert.deepEqual(await processesWith("MUTO_RUN", join(world.runs, "one")), []);
+      assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, "one")), []);
       rmSync(supervisorFile);
     }
   });
@@ -350,7 +354,7 @@ if (isolationOf("auto") === "full") {
   test("with namespaces: who kills the process that waits for the workload loses its exit status, nothing else", async () => {
     await using world = bench({ isolation: "auto" });
     const { id, before, folder } = await started(world);
-    const pids = await processesWith("MUTO_RUN", folder);
+    const pids = processesWith("MUTO_RUN", folder);
     const entrance = pids.find((pid) => readFileSync(`/proc/${pid}/comm`, "utf8") === "nsenter\n");
     assert.ok(entrance);
     process.kill(entrance, "SIGKILL");
@@ -363,7 +367,7 @@ if (isolationOf("auto") === "full") {
   test("with namespaces: who kills the namespace kills the workload, which is told", async () => {
     await using world = bench({ isolation: "auto" });
     const { id, folder } = await started(world);
-    const pids = await processesWith("MUTO_RUN", folder);
+    const pids = processesWith("MUTO_RUN", folder);
     const holder = pids.find((pid) => readFileSync(`/proc/${pid}/comm`, "utf8") === "unshare\n");
     assert.ok(holder);
     process.kill(holder, "SIGKILL");

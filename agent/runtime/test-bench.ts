@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@muto/kit/clock";
@@ -126,22 +125,24 @@ export function isolationOf(wish: "auto" | "degraded"): Instance["isolation"] {
 }
 
 /** Living processes whose environment has the variable set to the value. */
-export async function processesWith(name: string, value: string): Promise<readonly number[]> {
-  const mark = Buffer.from(`${name}=${value}\0`);
-  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
-  const found = await Promise.all(
-    pids.map(async (pid) => (await readFile(`/proc/${pid}/environ`).catch(() => Buffer.alloc(0))).includes(mark)),
-  );
-  return pids.filter((_, index) => found[index] === true).map(Number);
+export function processesWith(name: string, value: string): readonly number[] {
+  return processesWhose("environ", `${name}=${value}`);
 }
 
 /** Living processes with this argument on their command line. */
-export async function processesRunning(argument: string): Promise<readonly number[]> {
-  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
-  const found = await Promise.all(
-    pids.map(async (pid) => (await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")).split("\0")),
-  );
-  return pids.filter((_, index) => found[index]?.includes(argument)).map(Number);
+export function processesRunning(argument: string): readonly number[] {
+  return processesWhose("cmdline", argument);
+}
+
+function processesWhose(file: "environ" | "cmdline", entry: string): readonly number[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, "utf8").split("\0").includes(entry);
+    } catch {
+      return false;
+    }
+  });
 }
 
 async function killWorkload(runtime: ProcessRuntime, instanceId: string): Promise<void> {
