@@ -30,31 +30,38 @@ test("what real cosign made is read and judged, and its payload is made here byt
   const file: unknown = JSON.parse(
     await readFile(new URL("../spec/vectors/signed/cosign.json", import.meta.url), "utf8"),
   );
-  assert.ok(typeof file === "object" && file !== null && "publicKey" in file && typeof file.publicKey === "string");
-  assert.ok("cases" in file && Array.isArray(file.cases));
-  const key = parsePublicKey(file.publicKey);
-  assert.ok(key.ok);
+  assert.ok(typeof file === "object" && file !== null && "sets" in file && Array.isArray(file.sets));
   const forms: string[] = [];
-  for (const { name, manifestDigest, signature: given, expected } of file.cases) {
-    const signature = parseReleaseSignature(given);
-    assert.ok(signature.ok, name);
-    forms.push(signature.value.form);
-    const verified = verifyReleaseSignature(signature.value, manifestDigest, [key.key]);
-    const expectation: unknown =
-      expected === "signed" ? { ok: true, keyids: [key.key.keyid] } : { ok: false, problem: expected };
-    assert.deepEqual(verified, expectation, name);
-    assert.equal(verifyReleaseSignature(signature.value, DIGEST, [key.key]).ok, false, name);
-    if (signature.value.form !== "simple-signing") continue;
-    const payload = Buffer.from(signature.value.payload, "base64").toString();
-    const dockerReference = /"docker-reference":"([^"]*)"/.exec(payload)?.[1] ?? "";
-    const annotations: Record<string, string> = name.includes("annotation") ? { pipeline: "42 <main>" } : {};
-    assert.equal(
-      Buffer.from(cosignPayload({ dockerReference, manifestDigest, annotations })).toString(),
-      payload,
-      name,
-    );
+  for (const { madeBy, publicKey, cases } of file.sets) {
+    const key = parsePublicKey(publicKey);
+    assert.ok(key.ok && Array.isArray(cases));
+    for (const { name, manifestDigest, signature: given, expected } of cases) {
+      const signature = parseReleaseSignature(given);
+      assert.ok(signature.ok, name);
+      forms.push(`${madeBy.slice(0, 9)} ${signature.value.form}`);
+      const verified = verifyReleaseSignature(signature.value, manifestDigest, [key.key]);
+      const valid: unknown = { ok: true, keyids: [key.key.keyid] };
+      assert.deepEqual(verified, expected === "signed" ? valid : { ok: false, problem: expected }, name);
+      assert.equal(verifyReleaseSignature(signature.value, DIGEST, [key.key]).ok, false, name);
+      if (signature.value.form !== "simple-signing") continue;
+      const payload = Buffer.from(signature.value.payload, "base64").toString();
+      const dockerReference = /"docker-reference":"([^"]*)"/.exec(payload)?.[1] ?? "";
+      const annotations: Record<string, string> = name.includes("annotation") ? { pipeline: "42 <main>" } : {};
+      assert.equal(
+        Buffer.from(cosignPayload({ dockerReference, manifestDigest, annotations })).toString(),
+        payload,
+        name,
+      );
+    }
   }
-  assert.deepEqual(forms, ["simple-signing", "simple-signing", "sigstore-bundle", "sigstore-bundle"]);
+  assert.deepEqual(forms, [
+    "cosign v2 simple-signing",
+    "cosign v2 simple-signing",
+    "cosign v2 sigstore-bundle",
+    "cosign v2 sigstore-bundle",
+    "cosign v3 sigstore-bundle",
+    "cosign v3 simple-signing",
+  ]);
 });
 
 describe("a release signature", () => {
