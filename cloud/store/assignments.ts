@@ -50,6 +50,10 @@ export async function issueAssignments(
   order: AssignmentOrder,
   vehicles: RawBuilder<{ vehicle_id: string }>,
 ): Promise<number> {
+  // In a statement of its own: the next one must see what another transaction, waited for here, has just assigned.
+  await sql`select count(*) from (
+    select 1 from vehicles v where v.id in (${vehicles}) order by v.id for update
+  ) locked`.execute(db);
   const { rows } = await sql<{ vehicle_id: string }>`
     with chosen as (
       select v.id from vehicles v

@@ -48,7 +48,8 @@ export interface OpenDatabaseOptions {
 }
 
 const CONNECTIONS_MAX = 16;
-const CONNECT_TIMEOUT_MS = 5_000;
+/** Includes the wait for a free connection of the pool. */
+const CONNECT_TIMEOUT_MS = 10_000;
 const STATEMENT_TIMEOUT_MS = 60_000;
 const LOCK_TIMEOUT_MS = 20_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
@@ -124,7 +125,10 @@ async function openPostgres(url: string, options: OpenDatabaseOptions): Promise<
   };
   const pool = new pg.Pool(config);
   // A connection that dies while idle is replaced at the next use; without a listener it would end the process.
-  pool.on("error", (error) => options.logger.warn("database connection lost", { error: error.message }));
+  const onLost = (error: Error) => options.logger.warn("database connection lost", { error: error.message });
+  pool.on("error", onLost);
+  // One that dies while it is used tells so through the statement that fails, and again here.
+  pool.on("connect", (client) => client.on("error", onLost));
   const migrated = await attempt(
     () => pool.end(),
     async () => await migratePostgres(pool, options),

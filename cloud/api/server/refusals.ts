@@ -58,7 +58,7 @@ export function refusalOfError(error: unknown, bytesMax: number | undefined): An
   }
   if (code === "FST_ERR_BAD_URL")
     return { refusal: "PATH_INVALID", message: "The path is not a URL path.", details: {} };
-  if (code !== undefined && isPassing(code)) return plainRefusal("UNAVAILABLE", { retryAfterSec: RETRY_AFTER_SEC });
+  if (isPassing(error, code)) return plainRefusal("UNAVAILABLE", { retryAfterSec: RETRY_AFTER_SEC });
   return plainRefusal("INTERNAL");
 }
 
@@ -66,7 +66,12 @@ export function refusalOfError(error: unknown, bytesMax: number | undefined): An
  * Trouble that goes by itself: the database restarts, is out of connections, gave up on a lock or a deadlock (classes 08,
  * 53, 57 and two codes of PostgreSQL's appendix A), or a request took too long.
  */
-function isPassing(code: string): boolean {
+function isPassing(error: unknown, code: string | undefined): boolean {
+  // The driver has no codes for a pool without a free connection and for a connection that died.
+  if (error instanceof Error && /^(timeout exceeded when trying to connect|Connection terminated)/.test(error.message)) {
+    return true;
+  }
+  if (code === undefined) return false;
   return (
     /^(08|53|57)[0-9A-Z]{3}$/.test(code) ||
     ["40001", "40P01", "55P03", "ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND"].includes(code) ||
