@@ -161,8 +161,9 @@ describe("against a hostile registry", () => {
 
   test("endless data is cut at the first byte too many", async () => {
     await using registry = await hostile((_request, response) => {
+      const piece = Buffer.alloc(64 * 1024, GOOD);
       const more = () => {
-        while (response.write(GOOD));
+        while (response.write(piece));
         response.once("drain", more);
       };
       more();

@@ -16,7 +16,16 @@ import type { Signer } from "@muto/trust/keys";
 import { createRegistryClient } from "./client.ts";
 import type { RegistryClient } from "./client.ts";
 import { digestOf } from "./digest.ts";
-import { EMPTY_JSON, EMPTY_JSON_DIGEST, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, SIGSTORE_BUNDLE } from "./media-types.ts";
+import {
+  COSIGN_SIGNATURE_ANNOTATION,
+  COSIGN_SIMPLE_SIGNING,
+  EMPTY_JSON,
+  EMPTY_JSON_DIGEST,
+  OCI_EMPTY,
+  OCI_INDEX,
+  OCI_MANIFEST,
+  SIGSTORE_BUNDLE,
+} from "./media-types.ts";
 import { fallbackTag } from "./pull-referrers.ts";
 import { serveRegistry } from "./registry/serve.ts";
 import type { ServedRegistry } from "./registry/serve.ts";
@@ -197,13 +206,17 @@ describe("release signatures in a registry", () => {
       problem: "malformed",
     });
     const full = await subject();
-    let last: unknown;
-    for (let index = 0; index < 33; index++) {
-      last = await pushSignature(client, {
-        ...full,
-        signature: { ...signature, sig: `AAAA${String(index).padStart(4, "A")}` },
-      });
-    }
+    const payload = Buffer.from(signature.payload, "base64");
+    await pushBytes(full.repository, payload);
+    const layers = Array.from({ length: 32 }, (_, index) => ({
+      mediaType: COSIGN_SIMPLE_SIGNING,
+      digest: digestOf(payload),
+      size: payload.byteLength,
+      annotations: { [COSIGN_SIGNATURE_ANNOTATION]: `signature ${index}` },
+    }));
+    const tag = `${fallbackTag(full.manifestDigest)}.sig`;
+    await client.pushManifest(full.repository, { bytes: manifestOf({ layers }), mediaType: OCI_MANIFEST, tag });
+    const last = await pushSignature(client, { ...full, signature });
     assert.deepEqual(last, { ok: false, problem: "too-many-signatures" });
   });
 });
