@@ -50,7 +50,7 @@ export async function stage(services: StageServices, { set }: StepOf<"stage">, s
     return storageTrouble(services, digest, error);
   }
   await noteWhole(services, digest);
-  if (!isNamed(services, set)) {
+  if (!isMended(services, set)) {
     const tookSec = seconds(services.clock.monotonicMs() - startedMs);
     await services.store.record({ kind: "staged", set, timings: { downloadSec: downloadSec(services) + tookSec } });
   }
@@ -89,9 +89,10 @@ async function dropDamagedBlobs({ releases, content }: StageServices, digest: st
   return dropped;
 }
 
-function isNamed({ store }: StageServices, set: SetRef): boolean {
-  const { active, previous, staged } = store.state;
-  return [active, previous, staged].some((named) => named?.manifestDigest === set.manifestDigest);
+/** It has its name already. The previous set is no such case: wanted again, it becomes the staged one as well. */
+function isMended({ store }: StageServices, set: SetRef): boolean {
+  const { active, staged } = store.state;
+  return [active, staged].some((named) => named?.manifestDigest === set.manifestDigest);
 }
 
 /** The bytes are what was signed and cannot be unpacked: trying again cannot help. */
