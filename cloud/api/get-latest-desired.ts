@@ -62,10 +62,11 @@ function bringsNews(call: Call<"getLatestDesired">, state: PollState): boolean {
   return state.sequence_floor > state.desired_sequence || isHalfOver(state, call.at);
 }
 
-/** Half of the time to start or to accept has passed, and the vehicle has not answered yet. */
+/** Half of the time to start or to accept has passed, and the vehicle has not answered yet, or only that it came too late. */
 function isHalfOver(state: PollState, at: string): boolean {
   if (state.desired_renew_at === null || state.desired_renew_at > at) return false;
-  return state.status === "pending" || state.status === "applying" || state.status === "blocked";
+  const late = state.status === "failed" && state.reason_codes.includes("DESIRED_STATE_REJECTED");
+  return late || state.status === "pending" || state.status === "applying" || state.status === "blocked";
 }
 
 async function takeNews(trx: Db, call: Call<"getLatestDesired">): Promise<void> {

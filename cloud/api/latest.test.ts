@@ -127,6 +127,23 @@ describe("what vehicles poll", () => {
       await vehicle.poll(`&installId=${a}`);
       assert.equal((await api.ask("GET", "/vehicles/turns-1")).body.data.enrolment.alarm, "clone");
     });
+
+    it("is issued again to a vehicle that could only say that it came too late", async () => {
+      const vehicle = await api.enrolled("poll-late");
+      const stack = await api.release("late-1.0");
+      const revision = await api.assign(stack, ["poll-late"], { startBeforeSec: 7200 });
+      const rejected = {
+        status: "failed",
+        phase: "verify",
+        reasonCodes: ["DESIRED_STATE_REJECTED"],
+        attempt: 0,
+      } as const;
+      await vehicle.send(vehicle.report({ ...rejected, desiredStateRevision: revision, sequence: 1 }));
+      assert.equal(opened(await vehicle.poll()).sequence, 1, "not while it is fresh");
+      api.pass(2 * HOUR_MS);
+      const { sequence, desiredStateRevision } = opened(await vehicle.poll());
+      assert.deepEqual([sequence, desiredStateRevision], [2, revision]);
+    });
   });
 
   describe("a restored database (H16)", () => {

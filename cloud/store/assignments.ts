@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { RawBuilder } from "kysely";
+import { REASONS } from "@muto/spec";
 import type { StartRule } from "@muto/spec";
 import { wake } from "./database.ts";
 import type { Db } from "./database.ts";
@@ -106,7 +107,7 @@ export async function issueAssignments(
 /**
  * Issues the newest assignment of one vehicle once more, with new times and a new sequence, when the vehicle still needs
  * it: its time to start or to accept is half over, or the vehicle knows a higher sequence than the database (H16). Changes
- * nothing for a vehicle that has answered, for a withdrawn release, or under a clone alarm. True when one was issued.
+ * nothing for a vehicle that has answered (that it came too late is no answer), for a withdrawn release, or under a clone alarm. True when one was issued.
  */
 export async function renewAssignment(db: Db, vehicleId: string, at: string): Promise<boolean> {
   const renewed = await sql`
@@ -121,7 +122,8 @@ export async function renewAssignment(db: Db, vehicleId: string, at: string): Pr
       where v.id = ${vehicleId} and r.withdrawn_at is null
         and v.decommissioned_at is null and v.revoked_at is null and v.clone_alarm_at is null
         and (v.sequence_floor > v.desired_sequence
-          or (v.status in ('pending', 'applying', 'blocked') and v.desired_renew_at <= ${at}::timestamptz))
+          or ((v.status in ('pending', 'applying', 'blocked') or ${REASONS.DESIRED_STATE_REJECTED.code}::text = any (v.reason_codes))
+            and v.desired_renew_at <= ${at}::timestamptz))
       for update of v
     ), moved as (
       update vehicles v set desired_sequence = wanted.next_sequence, updated_at = ${at}::timestamptz,

@@ -13,6 +13,7 @@ export const POLL_COLUMNS = [
   "sequence_floor",
   "floor_unchecked",
   "status",
+  "reason_codes",
   "install_id",
   "acked_seq",
 ] as const satisfies readonly (keyof VehiclesTable)[];

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { RawBuilder } from "kysely";
+import { REASONS } from "@muto/spec";
 import type { MemberClass, ReasonCode } from "@muto/spec";
 import { excludedSql } from "../inventory/target.ts";
 import type { ReportStatus, TerminalStatus } from "../rollout/classify.ts";
@@ -20,6 +21,17 @@ import { onlineSql } from "./vehicle-events.ts";
 /** Phases in which a vehicle has begun to switch; such a change is carried to its end. */
 const BEGUN_PHASES = ["switch", "probe", "probation", "commit", "rollback"] as const;
 
+/**
+ * What a report says of the release. A vehicle that rejects an assignment as old or expired has said nothing of it: anybody
+ * on the network can replay an old assignment, and must not fail a rollout by that.
+ */
+function answerSql(report: string): RawBuilder<string> {
+  const codes = sql.ref(`${report}.reason_codes`);
+  const status = sql.ref(`${report}.status`);
+  return sql<string>`case when ${status} = 'failed' and ${codes} = array[${REASONS.DESIRED_STATE_REJECTED.code}]::text[]
+    then 'pending' else ${status} end`;
+}
+
 /** The members in their stages with what is known of each, as the rows of a common table expression named `members`. */
 export function membersSql(rolloutId: string, moment: Moment): RawBuilder<unknown> {
   return sql`
@@ -27,7 +39,7 @@ export function membersSql(rolloutId: string, moment: Moment): RawBuilder<unknow
       select vehicle_id, sequence, revision from assignments
       where rollout_id = ${rolloutId} and stage in ('canary', 'wave')
     ), numbered as (
-      select r.id, r.vehicle_id, r.status, r.reason_codes, r.received_at,
+      select r.id, r.vehicle_id, ${answerSql("r")} as status, r.reason_codes, r.received_at,
         row_number() over (partition by r.vehicle_id order by i.first_received_at, r.install_id, r.seq) as turn
       from forward f
       join reconcile_reports r on r.vehicle_id = f.vehicle_id and r.sequence = f.sequence
@@ -43,9 +55,9 @@ export function membersSql(rolloutId: string, moment: Moment): RawBuilder<unknow
         (array_agg(status order by turn desc))[1] as latest,
         (array_agg(id order by turn desc))[1] as latest_id,
         min(received_at) filter (where turn > coalesce(last_other, 0)) as blocked_since,
-        bool_or('CRASH_LOOP_DETECTED' = any (reason_codes)) as crash_loop,
-        bool_or('READINESS_TIMEOUT' = any (reason_codes)) as readiness_timeout,
-        bool_or('VERIFY_SIGNATURE_FAILED' = any (reason_codes)) as signature_failure
+        bool_or(${REASONS.CRASH_LOOP_DETECTED.code}::text = any (reason_codes)) as crash_loop,
+        bool_or(${REASONS.READINESS_TIMEOUT.code}::text = any (reason_codes)) as readiness_timeout,
+        bool_or(${REASONS.VERIFY_SIGNATURE_FAILED.code}::text = any (reason_codes)) as signature_failure
       from said group by vehicle_id
     ), members as (
       select m.vehicle_id, m.stage as cast_name, m.region, m.model, m.rank,
@@ -221,7 +233,7 @@ export async function readReturns(db: Db, rolloutId: string, moment: Moment): Pr
         and r.revision = a.revision and r.signed
       left join vehicle_installs i on i.vehicle_id = r.vehicle_id and i.install_id = r.install_id
       where a.rollout_id = ${rolloutId} and a.stage = 'rollback'
-        and r.status in ('converged', 'failed', 'rolled_back')
+        and ${answerSql("r")} in ('converged', 'failed', 'rolled_back')
       order by r.vehicle_id, i.first_received_at desc nulls last, r.install_id desc, r.seq desc
     ), returning_members as (
       select m.kept_because, m.rollback_sequence is not null and newest.rollout_id = m.rollout_id

@@ -103,6 +103,19 @@ describe("rollouts in the database", () => {
     await rollouts.command(id, { kind: "abort" });
   });
 
+  it("is not failed by a vehicle that rejects a replayed or expired assignment", async () => {
+    const ids = await cars(2);
+    const [canary = ""] = ids;
+    const id = await rollouts.create(next, ids);
+    await rollouts.run(id);
+    await fleet.report(canary, { status: "failed", phase: "verify", reasonCodes: ["DESIRED_STATE_REJECTED"] });
+    assert.deepEqual(await rollouts.run(id), []);
+    assert.equal((await rollouts.row(id)).counts?.pending, 1);
+    await fleet.report(canary, { status: "failed", phase: "verify", reasonCodes: ["INCOMPATIBLE_OS"] });
+    assert.deepEqual(await rollouts.run(id), ["rollBack"]);
+    await rollouts.command(id, { kind: "supersede" });
+  });
+
   it("orders reports by installation and number, not by arrival", async () => {
     const ids = await cars(2);
     const [canary = ""] = ids;
