@@ -105,11 +105,16 @@ class ReconcileLoop implements Agent {
   }
 
   async #takeOffer(): Promise<void> {
+    const { store, verifier } = this.#services;
+    const { refusal } = store.state;
+    const isVoid = refusal !== null && refusal.contextHash !== verifier.trustHash;
     const offered = this.#inbox;
-    if (offered === undefined) return;
+    if (offered === undefined && !isVoid) return;
     this.#inbox = undefined;
-    if (this.#services.store.fault !== undefined) return;
+    if (store.fault !== undefined) return;
     try {
+      if (isVoid) await store.record({ kind: "refusal-cleared" });
+      if (offered === undefined) return;
       const taken = await takeOffer(this.#services, offered);
       if (taken !== undefined) this.#release = taken.release;
     } catch (error) {

@@ -180,4 +180,53 @@ void describe("whole stories", () => {
     assert.ok(vehicle.reports.length - told >= 2 && vehicle.reports.length - told <= 3);
     lastSays(vehicle, "converged");
   });
+
+  void test("a download that takes for ever is given up for a repair, and again for another release", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    for (let count = 0; count < 20 && vehicle.blobs.get(second.manifestDigest) === undefined; count++) {
+      await vehicle.pass();
+    }
+    vehicle.networkHangs = true;
+    const [victim] = vehicle.runtime.running();
+    const downloading = vehicle.pass();
+    await untilHung(vehicle, 1);
+    vehicle.runtime.end(victim?.instanceId ?? "", 139);
+    vehicle.agent().wake();
+    assert.equal((await downloading)?.kind, "download");
+    await passes(vehicle, 1);
+    const [note] = vehicle.state.exits;
+    assert.equal(note?.instanceId, victim?.instanceId);
+    vehicle.advance(5_000);
+    await vehicle.pass();
+    assert.equal(vehicle.runtime.running().length, 2);
+    const again = vehicle.pass();
+    await untilHung(vehicle, 2);
+    assign(vehicle, third, 3);
+    assert.equal((await again)?.kind, "download");
+    vehicle.networkHangs = false;
+    await vehicle.settle();
+    runs(vehicle, third);
+  });
+
+  void test("the loop runs until it is told to end, sleeps while nothing is due, and wakes for an offer", async () => {
+    const vehicle = await vehicleOnFirst();
+    const stop = new AbortController();
+    const running = vehicle.agent().run(stop.signal);
+    for (let turns = 0; turns < 50; turns++) await Promise.resolve();
+    const idle = vehicle.calls;
+    for (let turns = 0; turns < 500; turns++) await Promise.resolve();
+    assert.equal(vehicle.calls, idle, "asleep");
+    assign(vehicle, first, 8);
+    for (let turns = 0; turns < 2_000 && vehicle.lastReport?.sequence !== 8; turns++) await Promise.resolve();
+    lastSays(vehicle, "converged");
+    stop.abort();
+    await running;
+    runs(vehicle, first);
+  });
 });
+
+async function untilHung(vehicle: ModelVehicle, times: number): Promise<void> {
+  for (let turns = 0; turns < 1_000 && vehicle.hung < times; turns++) await Promise.resolve();
+  assert.equal(vehicle.hung, times);
+}

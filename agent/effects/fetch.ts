@@ -36,7 +36,12 @@ export async function fetchRelease(
   if (!parsed.ok) return refuse(services, step.digest, parsed.problem);
   const got = await fetchBlob(services, step, parsed.artifact.config, signal);
   if (!got) return;
-  await content.ingest({ digest: step.digest, sizeBytes: pulled.bytes.byteLength }, once(pulled.bytes));
+  try {
+    await content.ingest({ digest: step.digest, sizeBytes: pulled.bytes.byteLength }, once(pulled.bytes));
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    return storageTrouble(services, step.digest, error);
+  }
   services.memory.update(() => ({ download: null }));
   services.releases.recheck();
   if ((await services.releases.get(step.digest)) === undefined) refuse(services, step.digest, "not-a-stack-manifest");
@@ -167,7 +172,7 @@ export function storageTrouble(services: FetchServices, subject: string, error: 
     kind: "storage",
     reasonCode: isFull ? "INSUFFICIENT_DISK" : "APPLY_FAILED",
     operation: "content",
-    problem: error.code,
+    problem: errorNumber(error.code),
   };
   const waitMs = backoffMs({
     attempt: attempts - 1,
@@ -178,6 +183,11 @@ export function storageTrouble(services: FetchServices, subject: string, error: 
   logger.warn("storage refuses", { operation: error.operation, code: error.code });
   const retryAtMs = clock.monotonicMs() + waitMs;
   memory.update(() => ({ stage: { subject, attempts, retryAtMs, final: false, evidence: [evidence] } }));
+}
+
+/** The contract names storage problems by the operating system's numbers; whatever has none is a bad message. */
+export function errorNumber(code: string): string {
+  return /^E[A-Z0-9]{2,15}$/.test(code) ? code : "EBADMSG";
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

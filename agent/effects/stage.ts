@@ -6,7 +6,7 @@ import type { SetRef } from "../reconcile/state.ts";
 import type { StepOf, VerifyAct } from "../reconcile/step.ts";
 import { withEntry } from "../memory.ts";
 import type { AgentServices } from "../services.ts";
-import { storageTrouble, type FetchServices } from "./fetch.ts";
+import { errorNumber, storageTrouble, type FetchServices } from "./fetch.ts";
 import type { Releases } from "./releases.ts";
 
 export interface StageServices extends FetchServices, Pick<AgentServices, "runtime" | "store" | "sets"> {}
@@ -35,6 +35,8 @@ export async function stage(services: StageServices, { set }: StepOf<"stage">, s
     if (!prepared.ok) {
       const { problem, code } = prepared;
       if (problem === "malformed-archive") return refuseArchive(services, digest, code);
+      // Bytes that went bad on this disk are no fault of the release: they are dropped and fetched again (H14).
+      if (problem === "storage" && (await dropDamagedBlobs(services, digest))) return;
       return storageTrouble(
         services,
         digest,
@@ -46,6 +48,7 @@ export async function stage(services: StageServices, { set }: StepOf<"stage">, s
       return storageTrouble(services, digest, new DiskError("EBADMSG", "verify", onDisk.folder));
     }
   } catch (error) {
+    if (signal.aborted) return;
     if (!(error instanceof DiskError)) throw error;
     return storageTrouble(services, digest, error);
   }
@@ -97,7 +100,7 @@ function isMended({ store }: StageServices, set: SetRef): boolean {
 
 /** The bytes are what was signed and cannot be unpacked: trying again cannot help. */
 function refuseArchive({ memory, logger }: StageServices, digest: string, code: string): void {
-  const problem = /^E[A-Z0-9]{2,15}$/.test(code) ? code : "EBADMSG";
+  const problem = errorNumber(code);
   const evidence: Evidence = { kind: "storage", reasonCode: "APPLY_FAILED", operation: "set", problem };
   logger.warn("archive is malformed", { set: digest, code });
   const final = { subject: digest, attempts: 1, retryAtMs: Number.POSITIVE_INFINITY, final: true };

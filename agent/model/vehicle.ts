@@ -40,6 +40,9 @@ export class ModelVehicle {
   readonly told: (string | null)[] = [];
   line: SignalLine | null = calmLine;
   networkUp = true;
+  /** Artifacts begin to come and never end, as over a very slow line. */
+  networkHangs = false;
+  hung = 0;
   freeMb = 100_000;
   diskFaulted = false;
   bootId = bootIdOf(1);
@@ -268,8 +271,13 @@ export class ModelVehicle {
         const bytes = find(digest);
         return bytes === undefined ? { ok: false, problem: problem() } : { ok: true, bytes, digest, mediaType: "" };
       },
-      pullBlob: async (_repository: string, { content, write }: BlobPull) => {
+      pullBlob: async (_repository: string, { content, write, signal }: BlobPull) => {
         this.call();
+        if (this.networkHangs && signal !== undefined) {
+          this.hung += 1;
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          return { ok: false, problem: "unreachable", receivedBytes: 0 };
+        }
         const bytes = find(content.digest);
         if (bytes === undefined) return { ok: false, problem: problem(), receivedBytes: 0 };
         await write(bytes);
