@@ -1,3 +1,4 @@
+import { realpath } from "node:fs/promises";
 import { DiskError } from "@muto/kit/disk";
 import type { Instance, InstanceState } from "../ports.ts";
 import { Adopter, type AdopterOptions } from "./adopter.ts";
@@ -127,7 +128,9 @@ export class InstanceWatch {
   }
 
   async #bearerOf({ path }: RunFolder): Promise<Bearer | undefined> {
-    const bearers = (await this.#options.processes.bearers()).filter(({ runFolder }) => runFolder === path);
+    // The agent may know the folder by another name than its supervisors do.
+    const truePath = await realpath(path).catch(() => path);
+    const bearers = (await this.#options.processes.bearers()).filter(({ runFolder }) => runFolder === truePath);
     // Not every one knows what it belongs to: some of them only hold the namespace.
     return bearers.find(({ environment }) => environment.has(IDENTITY_MARKS.set)) ?? bearers[0];
   }

@@ -86,6 +86,16 @@ describe("probes", () => {
     });
   }
 
+  test("a vehicle whose workloads listen on an address of their own is looked at there alone", async () => {
+    const server = createServer((socket) => socket.destroy());
+    const port = await listening(server, "127.0.0.2");
+    const own = processProber({ saw: async () => null }, "127.0.0.2");
+    assert.deepEqual(await own.look(tcp(port), instance(RUNNING), never), { met: true, seen: true });
+    assert.deepEqual(await look(tcp(port), RUNNING), { met: false, seen: false });
+    server.close();
+    await once(server, "close");
+  });
+
   test("a server that accepts and never answers is not waited for", async () => {
     const server = createServer(() => {});
     const port = await listening(server, "127.0.0.1");

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "@muto/kit/clock";
@@ -201,13 +201,13 @@ export class ProcessRuntime implements Runtime, OutputSearch {
    */
   async #seekStrays(): Promise<void> {
     const { disk, logger, runs } = this.#options;
+    const truePath = await realpath(runs).catch(() => runs);
     for (const { runFolder } of await procTable().bearers()) {
-      const instanceId = basename(runFolder);
-      if (dirname(runFolder) !== runs || !INSTANCE_ID.test(instanceId)) continue;
-      if ((await disk.stat(runFolder)) !== undefined) continue;
-      logger.warn("workload runs whose folder is gone", { instanceId });
-      await disk.makeFolder(runFolder);
-      await disk.setPermissions(runFolder, 0o700);
+      const folder = new RunFolder(disk, runs, basename(runFolder));
+      if (dirname(runFolder) !== truePath || !INSTANCE_ID.test(folder.instanceId) || (await folder.exists())) continue;
+      logger.warn("workload runs whose folder is gone", { instanceId: folder.instanceId });
+      await disk.makeFolder(folder.path);
+      await disk.setPermissions(folder.path, 0o700);
     }
   }
 
@@ -249,7 +249,7 @@ function runOrder(
   options: ProcessRuntimeOptions,
   set: SetOnDisk,
   workload: Workload,
-  { instanceId, path: runFolder }: RunFolder,
+  { instanceId }: RunFolder,
 ): RunOrder | undefined {
   const cwd = archiveFolder(set, workload.archive);
   const [name = "", ...args] = workload.argv;
@@ -266,7 +266,6 @@ function runOrder(
     args,
     cwd,
     env: workloadEnvironment(set.manifest, workload, options.host, {
-      runFolder,
       instanceId,
       set: set.manifestDigest,
       probeAddress: options.probeAddress ?? DEFAULT_PROBE_ADDRESS,

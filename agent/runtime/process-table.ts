@@ -17,8 +17,8 @@ export interface Bearer {
   readonly environment: ReadonlyMap<string, string>;
 }
 
-/** The variable that every process of an instance inherits; it holds the run folder's path, which no other instance has. */
-export const RUN_MARK = "MUTO_RUN";
+/** The variable that every process of an instance inherits; it holds the run folder's true path, which no other instance has. */
+const RUN_MARK = "MUTO_RUN";
 
 /** Reads /proc synchronously: there is no disk behind it, and the detour over threads costs ten times as much. */
 export function procTable(): ProcessTable {

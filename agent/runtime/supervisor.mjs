@@ -194,7 +194,7 @@ async function startInside(me, namespace) {
     detached: true,
     cwd: "/",
     stdio: ["ignore", output.fd, output.fd],
-    env: spec.env,
+    env: markedEnvironment(spec),
   });
   let exit;
   const exited = exitOf(entrance).then((found) => (exit = found));
@@ -240,13 +240,18 @@ function refusedExec(exit, output) {
 async function startPlainly(me) {
   const { spec, output } = me;
   const stdio = ["ignore", output.fd, output.fd];
-  const child = spawn(spec.program, spec.args, { detached: true, cwd: spec.cwd, stdio, env: spec.env });
+  const child = spawn(spec.program, spec.args, { detached: true, cwd: spec.cwd, stdio, env: markedEnvironment(spec) });
   const exited = exitOf(child);
   if (child.pid === undefined) return (await exited).error;
   me.pid = child.pid;
   me.startTicks = statOf(child.pid)?.startTicks;
   void exited.then(({ code, signal }) => ended(me, code, signal, undefined));
   return undefined;
+}
+
+/** Every process of the instance inherits the mark: the true path of the run folder, which no other instance has. */
+function markedEnvironment(spec) {
+  return { ...spec.env, MUTO_RUN: FOLDER };
 }
 
 /** Takes over from a supervisor that died. The exit status belongs to the parent process, so it is lost from then on. */

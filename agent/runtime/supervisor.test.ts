@@ -213,6 +213,32 @@ for (const isolation of ["auto", "degraded"] as const) {
   });
 }
 
+for (const isolation of ["auto", "degraded"] as const) {
+  test(`state behind a symbolic link is no other state, isolation ${isolation}`, async () => {
+    await using world = bench({ isolation });
+    mkdirSync(world.runs);
+    const alias = join(world.root, "alias");
+    symlinkSync(world.runs, alias);
+    const daemon = `( setsid sh -c 'trap "" INT; echo daemon; sleep 1000' & )\n`;
+    const set = world.set({ nav: `#!/bin/sh\ntrap 'exit 7' INT\n${daemon}${LOOP}` }, { stop: QUICK_STOP });
+    const [workload] = set.manifest.workloads;
+    assert.ok(workload);
+    const other = world.another({ runs: alias });
+    for (const id of ["one", "two"]) {
+      assert.deepEqual(await other.start(set, workload, id), { ok: true });
+      await untilOutput(other, id, "daemon");
+      await untilOutput(other, id, "ready");
+    }
+    assert.deepEqual(await world.runtime.inspect(), await other.inspect());
+    process.kill(world.supervisorOf("two"), "SIGKILL");
+    await until(other, "two", isUnsupervised);
+    for (const id of ["one", "two"]) {
+      assert.deepEqual(await other.stop(id), { ok: true });
+      assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, id)), []);
+    }
+  });
+}
+
 test("a stack whose state was removed under it is found, so that no second one is started beside it", async () => {
   await using world = bench();
   const { id, before } = await started(world);

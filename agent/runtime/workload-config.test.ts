@@ -43,7 +43,7 @@ describe("the configuration hash", () => {
 });
 
 describe("the environment of a workload", () => {
-  const marks = { probeAddress: "127.0.0.1", runFolder: "/runs/i", instanceId: "i", set: "sha256:s" };
+  const marks = { probeAddress: "127.0.0.1", instanceId: "i", set: "sha256:s" };
 
   test("has nothing of the host but what is listed", () => {
     const host = { PATH: "/bin", HOME: "/home/robot", MUTO_TOKEN: "secret", NODE_OPTIONS: "--inspect" };
@@ -55,11 +55,10 @@ describe("the environment of a workload", () => {
   });
 
   test("carries the manifest's ROS settings, which the workload may change, and our marks, which it may not", () => {
-    const env = { ROS_DOMAIN_ID: "99", MUTO_RUN: "/elsewhere", MUTO_INSTANCE: "other" };
+    const env = { ROS_DOMAIN_ID: "99", MUTO_INSTANCE: "other" };
     const environment = workloadEnvironment(manifest, { ...workload, env }, {}, marks);
     assert.equal(environment["ROS_DISTRO"], "humble");
     assert.equal(environment["ROS_DOMAIN_ID"], "99");
-    assert.equal(environment["MUTO_RUN"], "/runs/i");
     assert.equal(environment["MUTO_INSTANCE"], "i");
     assert.ok(!("RMW_IMPLEMENTATION" in environment));
   });

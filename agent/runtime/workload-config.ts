@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { join, normalize, sep } from "node:path";
 import type { StackManifest, Workload } from "@muto/spec";
-import { RUN_MARK } from "./process-table.ts";
 
 /**
  * The only variables of the agent's own environment that a workload may see: the agent holds tokens and keys, and a
@@ -12,7 +11,6 @@ export const HOST_VARIABLES = ["PATH", "HOME", "LANG", "TZ"] as const;
 export type HostEnvironment = Readonly<Partial<Record<(typeof HOST_VARIABLES)[number], string>>>;
 
 export interface InstanceMarks {
-  readonly runFolder: string;
   readonly instanceId: string;
   readonly set: string;
   /** Loopback address that probes will look at; the workload listens there. */
@@ -48,7 +46,6 @@ export function workloadEnvironment(
     ...rosEnvironment(manifest),
     ...workload.env,
     MUTO_PROBE_ADDRESS: marks.probeAddress,
-    [RUN_MARK]: marks.runFolder,
     MUTO_INSTANCE: marks.instanceId,
     [IDENTITY_MARKS.set]: marks.set,
     [IDENTITY_MARKS.workload]: workload.name,
