@@ -61,13 +61,17 @@ export class RunFolder {
     return parseRunOwner(text ?? "") ?? { kind: "illegible" };
   }
 
-  /** Claims a folder that nobody owns, for ever; false when somebody was faster. */
+  /**
+   * Claims a folder that nobody owns, for ever; false when somebody was faster. One that was forgotten while we looked needs
+   * no claim: there is nothing left in which anything could start.
+   */
   async abandon(): Promise<boolean> {
     try {
       await this.#disk.symlink(ABANDONED, this.#at("owner.1"));
       return true;
     } catch (error) {
       if (error instanceof DiskError && error.code === "EEXIST") return false;
+      if (error instanceof DiskError && error.code === "ENOENT") return true;
       throw error;
     }
   }
