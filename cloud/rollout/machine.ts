@@ -92,7 +92,7 @@ function nextStep(facts: RolloutFacts, casts: Casts, verdicts: Verdicts): Step {
 }
 
 /** Judges the canaries, and the wave from its start on. A gate that has passed is no longer under a clock. */
-export function judgeBegun(facts: RolloutFacts, canary: CastProgress, wave: CastProgress): Verdicts {
+function judgeBegun(facts: RolloutFacts, canary: CastProgress, wave: CastProgress): Verdicts {
   const inWave = facts.stage === "wave" || facts.stage === "watch";
   return {
     canary: judge(canary, limitsOf(facts, !inWave), facts.nowMs),

@@ -69,7 +69,7 @@ export interface Plan {
   readonly conflicts: readonly RolloutConflict[];
 }
 
-export const UNKNOWN_TAG = "unknown";
+const UNKNOWN_TAG = "unknown";
 
 /** Sorts the candidates into canaries, wave and those left alone. */
 export function planRollout(request: PlanRequest, candidates: readonly Candidate[]): Plan {

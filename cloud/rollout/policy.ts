@@ -6,7 +6,7 @@ export type CheckedPolicy =
   | { readonly ok: false; readonly problem: "unacknowledged"; readonly fields: readonly string[] };
 
 /** The charge that the default policy asks for. */
-export const DEFAULT_BATTERY_PCT_MIN = 35;
+const DEFAULT_BATTERY_PCT_MIN = 35;
 
 /**
  * The defaults are the safe ones; a request that weakens one must say that it means to (H1). A window whose end is its start

@@ -8,7 +8,7 @@ import type { AssignmentCause } from "./tables.ts";
 import { appendVehicleEvents } from "./vehicle-events.ts";
 
 /** How long a vehicle may accept an assignment after its issue (design: trust, "Documents"). */
-export const ACCEPT_FOR_MS = 30 * 24 * 3600 * 1000;
+const ACCEPT_FOR_MS = 30 * 24 * 3600 * 1000;
 
 /** What is the same for every vehicle that one order assigns. */
 export interface AssignmentOrder {
@@ -114,6 +114,7 @@ export async function renewAssignment(db: Db, vehicleId: string, at: string): Pr
     with wanted as (
       select v.id, v.sequence_floor, a.*, d.start_before_sec,
         ${retrySql(sql`v.id`, sql`v.sequence_floor`, sql`d`)} as retry_again,
+        case when ${HALTED_SQL} then 'withheld' else a.start end as start_again,
         greatest(v.desired_sequence, v.sequence_floor) + 1 as next_sequence
       from vehicles v
       join assignments a on a.vehicle_id = v.id and a.sequence = v.desired_sequence
@@ -135,7 +136,7 @@ export async function renewAssignment(db: Db, vehicleId: string, at: string): Pr
     )
     insert into assignments (vehicle_id, sequence, revision, rollout_id, stage, start, cause, retry, correlation_id,
       issued_at, accept_before, start_before, notified_at)
-    select id, next_sequence, revision, rollout_id, stage, start, 'renewal', retry_again, correlation_id,
+    select id, next_sequence, revision, rollout_id, stage, start_again, 'renewal', retry_again, correlation_id,
       ${at}::timestamptz,
       ${at}::timestamptz + ${ACCEPT_FOR_MS} * interval '1 millisecond',
       ${at}::timestamptz + start_before_sec * interval '1 second',
@@ -161,3 +162,11 @@ function renewAtSql(issuedAt: string, startBeforeSec: RawBuilder<unknown>): RawB
   return sql`${issuedAt}::timestamptz
     + least(${startBeforeSec} * interval '500 milliseconds', ${ACCEPT_FOR_MS / 2} * interval '1 millisecond')`;
 }
+
+/**
+ * Whether the assignment `a` is of a rollout that has been stopped since: a vehicle that could not be told so at that time
+ * (a clone alarm, a restored database) is told with the renewal, and never allowed to start anew.
+ */
+const HALTED_SQL = sql<boolean>`(a.stage in ('canary', 'wave') and exists (
+  select 1 from rollouts o where o.id = a.rollout_id and o.status <> 'active'
+    and not (o.status = 'completed' and o.outcome in ('clean', 'stragglers'))))`;

@@ -7,7 +7,7 @@ import type { Turn } from "./rollout-turn.ts";
 import type { LoadedRollout } from "./rollouts.ts";
 
 /** How many members one transaction assigns at most; the next step goes on with the rest. */
-export const ASSIGN_VEHICLES_MAX = 20_000;
+const ASSIGN_VEHICLES_MAX = 20_000;
 
 /**
  * Gives the release to members of a stage that nothing lets start yet: never assigned, or withheld since. Whoever was

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { StackRef } from "@muto/spec";
+import { renewAssignment } from "./assignments.ts";
 import type { Database } from "./database.ts";
 import { openTestDatabase } from "./test-database.ts";
 import { TestFleet } from "./test-fleet.ts";
@@ -241,5 +242,34 @@ describe("what people ask of rollouts", () => {
     await converge(plain);
     await rollouts.run(id);
     assert.equal(await rollouts.state(id), "rolled_back canary stragglers");
+  });
+
+  it("renews stragglers as they were, and whoever missed a halt as withheld (H10)", async () => {
+    const ids = await cars(3);
+    const [canary = "", late = "", clone = ""] = ids;
+    const id = await rollouts.create(next, ids, { settings: { soakSec: 0, watchSec: 0 } });
+    await rollouts.run(id);
+    await converge(canary);
+    await rollouts.run(id);
+    const alarm = async (at: string | null) => {
+      await fleet.db.updateTable("vehicles").set({ clone_alarm_at: at }).where("id", "=", clone).execute();
+    };
+    await alarm(fleet.moment().at);
+    await rollouts.command(id, { kind: "pause" });
+    assert.deepEqual(await rollouts.holding([late, clone]), { [late]: "2.0.0 wave withheld", [clone]: "2.0.0 wave" });
+    await alarm(null);
+    fleet.sleep(2 * DAY);
+    for (const car of [late, clone]) assert.equal(await renewAssignment(fleet.db, car, fleet.moment().at), true);
+    assert.deepEqual(await rollouts.holding([late, clone]), each([late, clone], "2.0.0 wave withheld"));
+    await rollouts.command(id, { kind: "resume", how: "acceptInconclusive" });
+    await rollouts.command(id, { kind: "resume", how: "wait" });
+    assert.deepEqual(await rollouts.holding([late, clone]), each([late, clone], "2.0.0 wave"));
+    await converge(clone);
+    await rollouts.run(id);
+    assert.equal(await rollouts.state(id), "completed watch stragglers");
+    fleet.sleep(2 * DAY);
+    assert.equal(await renewAssignment(fleet.db, clone, fleet.moment().at), false, "it has answered");
+    assert.equal(await renewAssignment(fleet.db, late, fleet.moment().at), true);
+    assert.deepEqual(await rollouts.holding([late]), { [late]: "2.0.0 wave" });
   });
 });
