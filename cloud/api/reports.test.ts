@@ -4,7 +4,7 @@ import { signEnvelope } from "@muto/trust/dsse";
 import { signReconcileReport } from "@muto/trust/documents";
 import { generateKey } from "@muto/trust/keys";
 import { digestOf } from "@muto/oci/digest";
-import { TestApi, VIEWER } from "./server/test-api.ts";
+import { OPERATOR, TestApi, VIEWER } from "./server/test-api.ts";
 import type { Answer } from "./server/test-api.ts";
 
 const ACKED = "muto-acknowledged-seq";
@@ -191,6 +191,55 @@ describe("what vehicles report", () => {
         body: await signReconcileReport(vehicle.report(), vehicle.signer),
       });
       assert.equal(answer.body.error.code, "VEHICLE_REVOKED");
+    });
+
+    it("in plain form are shown, never listed among the signed ones, and overruled by the first signed one (H18)", async () => {
+      const vehicle = await api.enrolled("plain-1");
+      const plain = {
+        vehicleId: "plain-1",
+        desiredStateRevision: null,
+        status: "converged",
+        reasonCodes: [],
+        timings: { applySec: 48, readinessSec: 61 },
+      };
+      const token = await vehicle.token();
+      const post = async (body: unknown, as = token) =>
+        results(await api.ask("POST", "/reports/reconcile", { token: as, body }));
+      assert.deepEqual(await post(plain), ["stored"]);
+      assert.deepEqual(await post([plain, { ...plain, status: "failed", reasonCodes: ["APPLY_FAILED"] }]), [
+        "duplicate",
+        "stored",
+      ]);
+      assert.deepEqual(
+        [(await view("plain-1")).status, (await view("plain-1")).reasonCodes],
+        ["failed", ["APPLY_FAILED"]],
+      );
+      assert.equal((await api.ask("GET", "/reports/reconcile?vehicleId=plain-1")).body.metadata.totalItems, 0);
+      const stored = await api.database.db
+        .selectFrom("reconcile_reports")
+        .select(["signed", "seq"])
+        .where("vehicle_id", "=", "plain-1")
+        .execute();
+      assert.deepEqual(stored, [
+        { signed: false, seq: null },
+        { signed: false, seq: null },
+      ]);
+
+      await vehicle.send(vehicle.report({ status: "blocked", reasonCodes: ["DENY_MOVING"] }));
+      assert.deepEqual(await post({ ...plain, status: "applying" }), ["stored"]);
+      assert.equal((await view("plain-1")).status, "blocked", "what is signed stands");
+
+      const other = await api.enrolled("plain-2");
+      assert.deepEqual(await post(plain, await other.token()), ["FORBIDDEN"]);
+      assert.deepEqual(
+        await post({ ...plain, vehicleId: "plain-2" }, OPERATOR),
+        ["stored"],
+        "an operator speaks for simulators",
+      );
+      assert.deepEqual(await post(await signReconcileReport(other.report(), other.signer), OPERATOR), ["FORBIDDEN"]);
+      assert.deepEqual(await post({ ...plain, vehicleId: "nobody" }, OPERATOR), ["NOT_FOUND"]);
+      await api.ask("POST", "/vehicles/plain-2/revoke");
+      assert.deepEqual(await post({ ...plain, vehicleId: "plain-2" }, OPERATOR), ["VEHICLE_REVOKED"]);
     });
 
     it("carry output tails only when a stored report names them, and only operators read them", async () => {

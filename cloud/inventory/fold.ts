@@ -100,7 +100,8 @@ function lateEntry(report: ReconcileReport, at: string): TimelineEntry | null {
   return report.status === "blocked" ? null : entryOf(report, at);
 }
 
-function eventOf(status: ConvergenceStatus): TimelineEventName | null {
+/** The timeline's word for a status; none for `pending`, which is no event. */
+export function eventOf(status: ConvergenceStatus): TimelineEventName | null {
   switch (status) {
     case "applying":
       return "apply_start";

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Selectable } from "kysely";
-import type { ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
+import type { PlainReconcileReport, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
 import type { Db } from "./database.ts";
 import type { ReconcileReportsTable, VehiclesTable } from "./tables.ts";
 
@@ -70,6 +70,41 @@ export async function insertReports(
       })),
     )
     .execute();
+}
+
+/** Kept as what it is: without signature, installation and number. */
+export async function insertPlainReport(
+  db: Db,
+  report: PlainReconcileReport,
+  reportId: string,
+  receivedAt: string,
+): Promise<void> {
+  await db
+    .insertInto("reconcile_reports")
+    .values({
+      vehicle_id: report.vehicleId,
+      report_id: reportId,
+      signed: false,
+      revision: report.desiredStateRevision,
+      status: report.status,
+      reason_codes: report.reasonCodes,
+      at: receivedAt,
+      received_at: receivedAt,
+      body: JSON.stringify(report),
+    })
+    .execute();
+}
+
+export async function latestPlainReport(db: Db, vehicleId: string): Promise<unknown> {
+  const row = await db
+    .selectFrom("reconcile_reports")
+    .select("body")
+    .where("vehicle_id", "=", vehicleId)
+    .where("signed", "=", false)
+    .orderBy("id", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  return row?.body;
 }
 
 export interface InstallRow {

@@ -794,8 +794,24 @@ export interface WorkloadHealth {
   readonly isolation?: "full" | "degraded";
 }
 
-/** One signed report, or several, oldest first. Each is answered on its own. */
-export type ReconcileReportBody = Envelope | readonly Envelope[];
+/** One report, or several, oldest first; signed, as agents send them, or plain. Each is answered on its own. */
+export type ReconcileReportBody = Envelope | PlainReconcileReport | readonly (Envelope | PlainReconcileReport)[];
+
+/** A report without a signature, for simulators and for vehicles without an agent. It shows in the vehicle's status until a signed report comes, and never counts for a rollout gate (H18). */
+export interface PlainReconcileReport {
+  readonly vehicleId: VehicleId;
+  readonly desiredStateRevision: Revision | null;
+  readonly status: ConvergenceStatus;
+  readonly reasonCodes: ReasonCodeList;
+  readonly timings?: PlainTimings;
+}
+
+export interface PlainTimings {
+  readonly downloadSec?: number;
+  readonly applySec?: number;
+  readonly readinessSec?: number;
+  readonly rollbackSec?: number;
+}
 
 export type HealthReportBody = HealthReport | readonly HealthReport[];
 

@@ -110,6 +110,8 @@ export interface SchemaTypes {
   readonly HealthReport: messages.HealthReport;
   readonly WorkloadHealth: messages.WorkloadHealth;
   readonly ReconcileReportBody: messages.ReconcileReportBody;
+  readonly PlainReconcileReport: messages.PlainReconcileReport;
+  readonly PlainTimings: messages.PlainTimings;
   readonly HealthReportBody: messages.HealthReportBody;
   readonly StoredReconcileReport: messages.StoredReconcileReport;
   readonly StoredHealthReport: messages.StoredHealthReport;

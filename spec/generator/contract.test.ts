@@ -183,7 +183,7 @@ test("every operation that changes something for an operator takes an Idempotenc
   );
   assert.deepEqual(
     without.map(({ operationId }) => operationId),
-    ["postVehicleStatus", "postVehicleEvents"],
+    ["postVehicleStatus", "postVehicleEvents", "postReconcileReports"],
     "ingest is idempotent by itself",
   );
 });

@@ -68,7 +68,10 @@ export function refusalOfError(error: unknown, bytesMax: number | undefined): An
  */
 function isPassing(error: unknown, code: string | undefined): boolean {
   // The driver has no codes for a pool without a free connection and for a connection that died.
-  if (error instanceof Error && /^(timeout exceeded when trying to connect|Connection terminated)/.test(error.message)) {
+  if (
+    error instanceof Error &&
+    /^(timeout exceeded when trying to connect|Connection terminated)/.test(error.message)
+  ) {
     return true;
   }
   if (code === undefined) return false;
