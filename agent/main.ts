@@ -35,7 +35,7 @@ export interface RunAgentOptions {
 }
 
 /** What the process should exit with. */
-export const EXIT = { done: 0, failed: 1, badConfiguration: 2 } as const;
+const EXIT = { done: 0, failed: 1, badConfiguration: 2 } as const;
 
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 

@@ -19,9 +19,11 @@ export interface ReleaseChanges {
   readonly compatibility?: Partial<StackManifest["compatibility"]>;
   readonly securityEpoch?: number;
   readonly name?: string;
+  /** What each workload waits for. */
+  readonly dependsOn?: Readonly<Record<string, StackManifest["workloads"][number]["dependsOn"]>>;
 }
 
-export const WELL: Behaviour = { startsOk: true, readyMs: 400, exitMs: Number.POSITIVE_INFINITY, stops: true };
+const WELL: Behaviour = { startsOk: true, readyMs: 400, exitMs: Number.POSITIVE_INFINITY, stops: true };
 
 /** A release with real digests and bytes, and how its workloads will behave. */
 export function modelRelease(changes: ReleaseChanges): ModelRelease {
@@ -49,6 +51,7 @@ export function modelRelease(changes: ReleaseChanges): ModelRelease {
       archive: archiveDigest,
       argv: ["run"],
       oneshot: oneshots.includes(name),
+      dependsOn: changes.dependsOn?.[name] ?? [],
     })),
   });
   if (!parsed.ok) throw new Error(`the model release is no stack: ${JSON.stringify(parsed.problems)}`);

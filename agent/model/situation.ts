@@ -1,4 +1,4 @@
-import type { Assignment, Evidence, StackManifest } from "@muto/spec";
+import type { Assignment } from "@muto/spec";
 import type { Instance, InstanceState } from "../ports.ts";
 import { desiredOf, type Desired, type ReleaseVerdict } from "../reconcile/desired.ts";
 import { NO_SIGHTINGS, NOTHING_SEEN, type KnownRelease, type Observed, type Seen } from "../reconcile/observed.ts";
@@ -32,7 +32,16 @@ export const liveRelease = modelRelease({
   workloads: ["control"],
   health: { probes: [liveProbe()] },
 });
-export const orderedRelease = modelRelease({ version: "6.0.0" });
+export const orderedRelease = modelRelease({
+  version: "6.0.0",
+  workloads: ["planner", "map", "driver"],
+  dependsOn: {
+    planner: [
+      { workload: "map", condition: "ready" },
+      { workload: "driver", condition: "started" },
+    ],
+  },
+});
 
 const known = [releaseA, releaseB, releaseC, oneshotRelease, liveRelease, orderedRelease];
 
@@ -75,7 +84,7 @@ export function planOf(situation: Situation): Step {
   return planNext(desired, observed);
 }
 
-export function worldOf(situation: Situation): { readonly desired: Desired; readonly observed: Observed } {
+function worldOf(situation: Situation): { readonly desired: Desired; readonly observed: Observed } {
   const { wants, active = null, previous = null, staged = null } = situation;
   const assignment = wants === undefined ? undefined : modelAssignment(wants, 9, situation.assignment);
   const state: AgentState = {
@@ -300,5 +309,3 @@ function sweptFor(state: AgentState, wants: ModelRelease | undefined): string {
 function versionOf(digest: string): string {
   return known.find((release) => release.manifestDigest === digest)?.manifest.version ?? digest;
 }
-
-export type { Evidence, StackManifest };

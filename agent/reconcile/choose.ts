@@ -33,6 +33,6 @@ function withRefusals(step: Step, refusals: readonly Evidence[]): Step {
   return hold;
 }
 
-export function unique(codes: readonly ReasonCode[]): readonly ReasonCode[] {
+function unique(codes: readonly ReasonCode[]): readonly ReasonCode[] {
   return [...new Set(codes)];
 }

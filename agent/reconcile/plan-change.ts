@@ -105,7 +105,7 @@ function planTarget(observed: Observed): readonly Step[] | undefined {
   return seen.damaged.has(active.manifestDigest) ? [{ kind: "stage", set: active }] : [verifying(active, "target")];
 }
 
-export function setOf({ stack, desiredStateRevision, sequence, repository }: Assignment): SetRef {
+function setOf({ stack, desiredStateRevision, sequence, repository }: Assignment): SetRef {
   const { name: stackName, version, manifestDigest } = stack;
   return { manifestDigest, stackName, version, desiredStateRevision, sequence, repository };
 }

@@ -26,7 +26,7 @@ export function planClean(desired: Desired, observed: Observed): readonly Step[]
 }
 
 /** Digests of every set that a step may still need; the disk gate and the cleaning count the same ones (H7). */
-export function keptSets(state: AgentState, desired: Desired): readonly string[] {
+function keptSets(state: AgentState, desired: Desired): readonly string[] {
   const { active, previous, staged, trial, rollback } = state;
   const named = [active, previous, staged, trial?.set, trial?.from, rollback?.from, rollback?.to];
   const digests = named.filter((set) => set !== null && set !== undefined).map(({ manifestDigest }) => manifestDigest);

@@ -7,6 +7,7 @@ import {
   looked,
   one,
   oneshotRelease,
+  orderedRelease as O,
   refOf,
   releaseA as A,
   releaseB as B,
@@ -200,5 +201,38 @@ check("repair of the committed set", {
       state: { outcome: outcome("failed", A), quarantine: barred(true) },
     },
     "restart recovered",
+  ],
+});
+
+check("the order of starting", {
+  "what waits for nothing comes first": [{ wants: O, active: O }, "restart start map of 6.0.0"],
+  "then the next that waits for nothing": [
+    { wants: O, active: O, instances: [one(O, "map")] },
+    "restart start driver of 6.0.0",
+  ],
+  "what is waited for runs and was not looked at": [
+    { wants: O, active: O, instances: [one(O, "map"), one(O, "driver")] },
+    "probe 6.0.0",
+  ],
+  "what is waited for is not ready": [
+    { wants: O, active: O, instances: [one(O, "map"), one(O, "driver")], seen: { probes: looked(O, false) } },
+    "settled",
+  ],
+  "what is waited for is ready": [
+    { wants: O, active: O, instances: [one(O, "map"), one(O, "driver")], seen: { probes: looked(O, true) } },
+    "restart start planner of 6.0.0",
+  ],
+  "an earlier instance was ready, this one is not": [
+    {
+      wants: O,
+      active: O,
+      instances: [one(O, "map", { instanceId: "another" }), one(O, "driver")],
+      seen: { probes: looked(O, true) },
+    },
+    "settled",
+  ],
+  "what is waited for is dead: it is started first": [
+    { wants: O, active: O, instances: [one(O, "driver")], seen: { probes: looked(O, true) } },
+    "restart start map of 6.0.0",
   ],
 });

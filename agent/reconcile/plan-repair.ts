@@ -92,7 +92,7 @@ function planCrashLoop(active: SetRef, cause: Cause, observed: Observed): Step |
 }
 
 /** What a committed set that fails may go back to: prepared, whole as far as anybody knows, and not itself a failure. */
-export function returnTarget(observed: Observed): SetRef | null {
+function returnTarget(observed: Observed): SetRef | null {
   const { state, releases, seen } = observed;
   const { previous } = state;
   if (previous === null || isBarred(state, previous.manifestDigest)) return null;

@@ -2,7 +2,7 @@ import type { Evidence, StackManifest } from "@muto/spec";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { announceOptions } from "./announcing.ts";
-import { excusedProbes, isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
+import { isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
 import { elapsedMs, type Rollback, type SetRef } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
 import { stopsOf, stopTrouble, stopWaitMs, wasStopRequested } from "./stopping.ts";
@@ -194,10 +194,6 @@ function stranded(rollback: Rollback, evidence: readonly Evidence[]): Hold {
     reasons: [...cause.reasonCodes, "ROLLBACK_FAILED"],
     evidence: [...cause.evidence, ...evidence],
   };
-}
-
-export function excusedIn(rollback: Rollback): ReadonlySet<string> {
-  return excusedProbes(rollback.before);
 }
 
 function rollingBack(act: ChangeAct, gate: GateNeed = "none"): Step {

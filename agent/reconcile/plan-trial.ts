@@ -4,7 +4,6 @@ import { wantedDigest } from "./desired.ts";
 import { LIMITS } from "./limits.ts";
 import type { KnownRelease, Observed } from "./observed.ts";
 import {
-  excusedProbes,
   hangingInstance,
   hasLiveness,
   isLookDue,
@@ -223,10 +222,7 @@ function startTrouble(observed: Observed, digest: string): readonly Evidence[] |
 }
 
 /** Only probes that old and new stack define alike can be compared (H23). */
-export function sharedBefore(
-  trial: Pick<Trial, "from" | "set" | "before">,
-  observed: Observed,
-): readonly ProbeBefore[] {
+function sharedBefore(trial: Pick<Trial, "from" | "set" | "before">, observed: Observed): readonly ProbeBefore[] {
   const old = trial.from === null ? undefined : observed.releases.get(trial.from.manifestDigest);
   const own = observed.releases.get(trial.set.manifestDigest);
   return trial.before.filter(({ probe }) => {
@@ -234,11 +230,6 @@ export function sharedBefore(
     const now = own?.manifest.healthModel.probes.find(({ name }) => name === probe);
     return before !== undefined && now !== undefined && isSameProbe(before, now);
   });
-}
-
-/** Which probes a set that is being returned to need not meet. */
-export function excusedFor(rollback: Rollback): ReadonlySet<string> {
-  return excusedProbes(rollback.before);
 }
 
 function phaseRecord(phase: Trial["phase"], at: Instant, timings: Trial["timings"]): ChangeAct {

@@ -2,7 +2,7 @@ import { parseEvidence, parseJson, parseLatestDesired, parseAssignment, REASON_C
 import type { Assignment, AssignmentOffer, Evidence, ReasonCode } from "@muto/spec";
 import type { TimeAnchor, TimeKnowledge } from "../safety/clock-trust.ts";
 import { fieldsOf, Malformed, readNumber, readOneOf, readText, type Fields, type Reader } from "./fields.ts";
-import { applyRecord, type JournalRecord } from "./records.ts";
+import type { JournalRecord } from "./records.ts";
 import * as state from "./state.ts";
 
 /** A snapshot of the largest state fits: two offers' worth of signatures, full lists of exits and quarantine. */
@@ -32,10 +32,6 @@ export function parseRecord(bytes: Uint8Array): ParsedRecord {
 /** What a compaction leaves in place of everything that was written so far. */
 export function snapshotRecord(of: state.AgentState): JournalRecord {
   return { kind: "snapshot", state: of };
-}
-
-export function foldRecords(records: readonly JournalRecord[]): state.AgentState {
-  return records.reduce(applyRecord, state.EMPTY_STATE);
 }
 
 const KINDS = [

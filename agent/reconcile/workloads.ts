@@ -54,12 +54,7 @@ export function uncountedExit(observed: Observed, set: string, manifest: StackMa
 }
 
 /** Ends counted within the release's own window, newest last; ends of earlier boots are not comparable and do not count. */
-export function exitsInWindow(
-  observed: Observed,
-  set: string,
-  workload: string,
-  windowSec: number,
-): readonly ExitNote[] {
+function exitsInWindow(observed: Observed, set: string, workload: string, windowSec: number): readonly ExitNote[] {
   return observed.state.exits.filter((exit) => {
     if (exit.set !== set || exit.workload !== workload) return false;
     const ageMs = elapsedMs(observed.now, exit.at);
@@ -88,7 +83,7 @@ export function crashLoop(observed: Observed, set: string, manifest: StackManife
   return undefined;
 }
 
-export function exitProblem(exit: Pick<ExitNote, "code" | "signal">): "exited" | "killed" | "lost" {
+function exitProblem(exit: Pick<ExitNote, "code" | "signal">): "exited" | "killed" | "lost" {
   if (exit.signal !== null) return "killed";
   return exit.code === null ? "lost" : "exited";
 }
