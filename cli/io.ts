@@ -17,3 +17,9 @@ export interface Io {
   /** Asks a question and reads one line; undefined when nobody can answer. */
   readonly ask: (question: string) => Promise<string | undefined>;
 }
+
+/** Resolves when the signal aborts. */
+export async function ended(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -46,9 +46,7 @@ const push: Command = {
     try {
       const built = await build(resolve(input.positional("FILE")), temporary);
       const repository = input.text("repository") ?? built.stack.name;
-      io.error(
-        `built ${built.stack.name} ${built.stack.version}: ${built.artifact.archives.length} archives, ${sizeText(built)}\n`,
-      );
+      io.error(`built ${built.stack.name} ${built.stack.version}: ${sizeText(built)}\n`);
       const pushed = await pushStackArtifact({ disk: systemDisk(), client }, repository, built, {
         tag: built.stack.version,
         signal: io.signal,
@@ -257,7 +255,9 @@ async function register(
 
 function sizeText(built: BuiltStack): string {
   const bytes = built.artifact.archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  const count = built.artifact.archives.length === 1 ? "1 archive" : `${built.artifact.archives.length} archives`;
+  const size = bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  return `${count}, ${size}`;
 }
 
 function signatureText(release: Release): string {

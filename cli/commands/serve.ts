@@ -4,6 +4,7 @@ import { readSettings } from "@muto/cloud/settings";
 import type { CloudSettings } from "@muto/cloud/settings";
 import { CommandFailed } from "../command.ts";
 import type { Command, Input } from "../command.ts";
+import { ended } from "../io.ts";
 import type { Io } from "../io.ts";
 
 const config = {
@@ -74,10 +75,7 @@ async function serve(input: Input, io: Io, development: boolean): Promise<number
   await using running = started.cloud;
   if (input.text("output") === "json") io.out(`${JSON.stringify(running.addresses)}\n`);
   else io.out(addressesText(running.addresses, development));
-  await new Promise<void>((resolve) => {
-    if (io.signal.aborted) resolve();
-    else io.signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+  await ended(io.signal);
   io.error("stopping: open requests are answered first\n");
   return 0;
 }

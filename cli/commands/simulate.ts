@@ -8,6 +8,7 @@ import { loadTrustFile } from "@muto/trust/trust-file";
 import type { TrustRoots } from "@muto/trust/roots";
 import { CommandFailed } from "../command.ts";
 import type { Command } from "../command.ts";
+import { ended } from "../io.ts";
 import { openSession } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -54,7 +55,9 @@ const simulate: Command = {
       },
     });
     io.error(`${vehicles} vehicles are up; Ctrl-C ends them\n`);
-    await io.clock.sleep((input.number("for-sec") ?? 86_400 * 365) * 1000, io.signal);
+    const limitSec = input.number("for-sec");
+    if (limitSec === undefined) await ended(io.signal);
+    else await io.clock.sleep(limitSec * 1000, io.signal);
     io.out(input.text("output") === "json" ? `${JSON.stringify(figures(fleet))}\n` : figuresText(fleet));
     return fleet.faults.length === 0 ? 0 : 1;
   },
