@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { systemClock } from "./clock.ts";
-import { ulid } from "./ids.ts";
+import { ulid, uuid } from "./ids.ts";
 import { seededRandom } from "./random.ts";
 
 const at = (wallMs: number) => ({ ...systemClock(), wallMs: () => wallMs });
@@ -28,4 +28,11 @@ void test("the same instant gives different ids", () => {
   const random = seededRandom(5);
   const made = new Set(Array.from({ length: 1000 }, () => ulid(at(1), random)));
   assert.equal(made.size, 1000);
+});
+
+test("a UUID is of version 4 and of the random bytes given", () => {
+  const form = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+  fc.assert(fc.property(fc.nat(), (seed) => assert.match(uuid(seededRandom(seed)), form)));
+  assert.equal(uuid(seededRandom(5)), uuid(seededRandom(5)));
+  assert.notEqual(uuid(seededRandom(5)), uuid(seededRandom(6)));
 });
