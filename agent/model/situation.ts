@@ -84,7 +84,7 @@ export function planOf(situation: Situation): Step {
   return planNext(desired, observed);
 }
 
-function worldOf(situation: Situation): { readonly desired: Desired; readonly observed: Observed } {
+export function worldOf(situation: Situation): { readonly desired: Desired; readonly observed: Observed } {
   const { wants, active = null, previous = null, staged = null } = situation;
   const assignment = wants === undefined ? undefined : modelAssignment(wants, 9, situation.assignment);
   const state: AgentState = {
