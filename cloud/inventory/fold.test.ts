@@ -97,6 +97,13 @@ describe("folding a report", () => {
     assert.equal(again.state.statusSince, first.state.statusSince);
   });
 
+  it("tells how an earlier assignment ended although a newer one decides the status", () => {
+    const applying = foldReport(fresh, report({ seq: 1, desiredStateRevision: OLDER, status: "applying" }), RECEIVED);
+    const ended = { desiredStateRevision: OLDER, status: "rolled_back", reasonCodes: ["ROLLBACK_APPLIED"] } as const;
+    const { state, timeline } = foldReport(applying.state, report({ seq: 2, ...ended }), RECEIVED);
+    assert.deepEqual([state.status, timeline?.event, timeline?.revision], ["pending", "rolled_back", OLDER]);
+  });
+
   it("keeps what is committed until the vehicle says otherwise", () => {
     const committed = foldReport(fresh, report({ seq: 1 }), RECEIVED).state;
     const trial = { ...STACK, version: "2.0.0", manifestDigest: `sha256:${"2".repeat(64)}` };

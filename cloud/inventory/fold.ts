@@ -61,7 +61,10 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
     latestReportId: report.reportId,
     sequenceFloor: floor,
   };
-  const told = changed || state.actualRevision !== next.actualRevision || !sameCodes(state.reasonCodes, reasonCodes);
+  // How an earlier assignment ended is told although the vehicle's status follows from the newer one.
+  const outcome = !isAbout(state, report) && (report.status === "failed" || report.status === "rolled_back");
+  const told =
+    outcome || changed || state.actualRevision !== next.actualRevision || !sameCodes(state.reasonCodes, reasonCodes);
   return { state: next, timeline: told ? entryOf(report, at) : null, late: false };
 }
 
