@@ -61,18 +61,6 @@ export function parseSelector(text: string): ParsedSelector {
   return { ok: true, selector: { terms } };
 }
 
-/** The text of a selector; parsing it gives the same selector again. */
-export function formatSelector(selector: Selector): string {
-  return selector.terms
-    .map((term) => {
-      const value = matchesWhole(BARE_VALUE, term.value)
-        ? term.value
-        : `"${term.value.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
-      return `${term.kind === "tag" ? term.key : term.kind}=${value}`;
-    })
-    .join(" AND ");
-}
-
 type Refused = Extract<ParsedSelector, { readonly ok: false }>;
 
 function readTerm(reader: Reader): Term | Refused {
@@ -134,11 +122,6 @@ function createReader(text: string): Reader {
       return found;
     },
   };
-}
-
-function matchesWhole(pattern: RegExp, text: string): boolean {
-  const sticky = new RegExp(pattern);
-  return sticky.exec(text)?.[0] === text;
 }
 
 function refuse(position: number, expected: string): Refused {

@@ -35,7 +35,3 @@ export async function readAttachment(db: Db, digest: string, at: string): Promis
     .executeTakeFirst();
   return row?.bytes;
 }
-
-export async function pruneAttachments(db: Db, at: string): Promise<void> {
-  await db.deleteFrom("attachments").where("expires_at", "<=", at).execute();
-}

@@ -5,11 +5,11 @@ import { SYSTEM } from "./actor.ts";
 import { appendAudit, listAudit, verifyAudit } from "./audit.ts";
 import { CHAIN_START, hashOfEntry, verifyChain } from "./audit-chain.ts";
 import type { Database } from "./database.ts";
-import { eventsAfter, feedBounds, placeEvents, pruneEvents } from "./events.ts";
+import { eventsAfter, feedBounds, placeEvents } from "./events.ts";
 import { openTestDatabase } from "./test-database.ts";
+import { trimHistory } from "./trim.ts";
 
 const AT = "2026-11-23T10:00:00.000Z";
-const NEVER = "1970-01-01T00:00:00.000Z";
 const alice = { type: "operator", id: "alice:fleet" } as const;
 
 describe("the audit log", () => {
@@ -149,15 +149,15 @@ describe("the live feed", () => {
       });
     }
     assert.deepEqual(await eventsAfter(database.db, 0, 10), []);
-    assert.equal(await placeEvents(database.db, NEVER), 3);
-    assert.equal(await placeEvents(database.db, NEVER), 0);
+    assert.equal(await placeEvents(database.db), 3);
+    assert.equal(await placeEvents(database.db), 0);
     const events = await eventsAfter(database.db, 1, 10);
     assert.deepEqual(
       events.map(({ position }) => position),
       [2, 3],
     );
     assert.deepEqual(await feedBounds(database.db), { oldest: 1, newest: 3 });
-    await pruneEvents(database.db, "2026-11-24T00:00:00.000Z");
+    await trimHistory(database.db, "2026-11-25T10:00:00.000Z");
     assert.deepEqual(await feedBounds(database.db), { oldest: 4, newest: 3 });
   });
 });

@@ -67,7 +67,3 @@ export async function useClaim(
 ): Promise<void> {
   await db.updateTable("claims").set({ used_at: use.at, used_by_key: use.keyid }).where("id", "=", id).execute();
 }
-
-export async function pruneClaims(db: Db, expiredBefore: string): Promise<void> {
-  await db.deleteFrom("claims").where("expires_at", "<", expiredBefore).where("used_at", "is", null).execute();
-}

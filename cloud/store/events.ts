@@ -20,22 +20,18 @@ export interface PlacedEvent {
 }
 
 /**
- * Gives a position to every event that no running transaction can still precede. One caller at a time, by the lock on the
- * head; the others find nothing left to do. `settledBefore` (no transaction lives that long) rescues events whose
- * transaction numbers come from another server after a restore.
+ * Gives the next positions to all events that have committed, one caller at a time by the lock on the head. What commits later
+ * gets a later position, however early its transaction began, so a reader that follows positions misses nothing.
  */
-export async function placeEvents(db: Db, settledBefore: string): Promise<number> {
+export async function placeEvents(db: Db): Promise<number> {
   return await db.transaction().execute(async (trx) => {
     const { position } = await trx.selectFrom("event_head").select("position").forUpdate().executeTakeFirstOrThrow();
     const placed = await sql`
-      with settled as (
-        select id, row_number() over (order by xid, id) as rank
-        from events
-        where position is null
-          and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint or at < ${settledBefore}::timestamptz)
+      with committed as (
+        select id, row_number() over (order by id) as rank from events where position is null
       )
-      update events set position = ${position}::bigint + settled.rank
-      from settled where settled.id = events.id`.execute(trx);
+      update events set position = ${position}::bigint + committed.rank
+      from committed where committed.id = events.id`.execute(trx);
     const count = Number(placed.numAffectedRows ?? 0n);
     if (count > 0) {
       await trx
@@ -67,9 +63,4 @@ export async function feedBounds(db: Db): Promise<{ readonly oldest: number; rea
     .select((select) => select.fn.min("position").as("oldest"))
     .executeTakeFirst();
   return { oldest: first?.oldest ?? position + 1, newest: position };
-}
-
-/** The feed is a window, not a history: what is older is in the audit log and the reports. */
-export async function pruneEvents(db: Db, before: string): Promise<void> {
-  await db.deleteFrom("events").where("at", "<", before).where("position", "is not", null).execute();
 }

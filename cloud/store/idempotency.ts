@@ -71,7 +71,3 @@ export async function releaseKey(db: Db, request: { readonly principal: string; 
     .where("status", "is", null)
     .execute();
 }
-
-export async function pruneKeys(db: Db, before: string): Promise<void> {
-  await db.deleteFrom("idempotency_keys").where("created_at", "<", before).execute();
-}

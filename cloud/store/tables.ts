@@ -323,7 +323,6 @@ export interface AuditHeadTable {
 
 export interface EventsTable {
   readonly id: GeneratedAlways<number>;
-  readonly xid: GeneratedAlways<number>;
   readonly position: number | null;
   readonly at: string;
   readonly type: FleetEvent["type"];

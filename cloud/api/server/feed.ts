@@ -1,10 +1,8 @@
 import type { Clock } from "@muto/kit/clock";
-import { timestamp } from "@muto/kit/clock";
 import type { Logger } from "@muto/kit/logger";
 import type { Database } from "../../store/database.ts";
 import { eventsAfter, feedBounds, placeEvents } from "../../store/events.ts";
 import type { PlacedEvent } from "../../store/events.ts";
-import { shifted } from "../../inventory/times.ts";
 
 /** The live feed of this replica: every follower reads from the database at its own pace, woken by the same bell. */
 export interface EventFeed extends AsyncDisposable {
@@ -29,8 +27,6 @@ const IDLE_MS = 15_000;
 const PACE_MS = 100;
 /** Without a notification for this long the database is asked anyway: a notification may be lost with its connection. */
 const POLL_MS = 2_000;
-/** No transaction lives as long as this; see placeEvents. */
-const SETTLED_AFTER_MS = 120_000;
 
 export async function startFeed(database: Database, clock: Clock, logger: Logger): Promise<EventFeed> {
   const stop = new AbortController();
@@ -38,9 +34,7 @@ export async function startFeed(database: Database, clock: Clock, logger: Logger
   const listener = await database.listen("muto_feed", () => {
     for (const ring of bells) ring();
   });
-  const place = async () => {
-    await placeEvents(database.db, shifted(timestamp(clock.wallMs()), -SETTLED_AFTER_MS));
-  };
+  const place = together(() => placeEvents(database.db));
 
   async function* follow(from: number | undefined, signal: AbortSignal): AsyncGenerator<FeedItem> {
     const ended = AbortSignal.any([signal, stop.signal]);
@@ -100,5 +94,23 @@ export async function startFeed(database: Database, clock: Clock, logger: Logger
       stop.abort();
       await listener[Symbol.asyncDispose]();
     },
+  };
+}
+
+/**
+ * Runs the work for all who ask at the same time once. Who asks while it runs waits for the next run, because the present one
+ * may have begun before what he asks for was there.
+ */
+function together(work: () => Promise<unknown>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const run = async () => {
+    next = undefined;
+    await work();
+  };
+  return () => {
+    next ??= (running ?? Promise.resolve()).catch(() => {}).then(run);
+    running = next;
+    return next;
   };
 }

@@ -355,18 +355,17 @@ create trigger audit_log_append_only before update or delete on audit_log
 create trigger audit_log_no_truncate before truncate on audit_log
   for each statement execute function audit_log_is_append_only();
 
--- Feed of the server-sent events. A row gets its position later, in the order (xid, id) and only when no running
--- transaction can still precede it, so that who resumes after a position never misses an event that committed late.
+-- Feed of the server-sent events. A row gets its position only after its transaction has committed, one placer at a time,
+-- so that who resumes after a position never misses an event that committed late.
 create table events (
   id bigint generated always as identity primary key,
-  xid bigint not null default (pg_current_xact_id()::text::bigint),
   position bigint,
   at timestamptz not null,
   type text not null,
   data jsonb not null
 );
 create unique index events_position on events (position) where position is not null;
-create index events_unplaced on events (xid, id) where position is null;
+create index events_unplaced on events (id) where position is null;
 create index events_at on events (at);
 create table event_head (
   single boolean primary key default true check (single),
