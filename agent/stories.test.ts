@@ -187,6 +187,7 @@ void describe("whole stories", () => {
     for (let count = 0; count < 20 && vehicle.blobs.get(second.manifestDigest) === undefined; count++) {
       await vehicle.pass();
     }
+    assert.equal((await vehicle.pass())?.kind, "clean");
     vehicle.networkHangs = true;
     const [victim] = vehicle.runtime.running();
     const downloading = vehicle.pass();
@@ -207,6 +208,19 @@ void describe("whole stories", () => {
     vehicle.networkHangs = false;
     await vehicle.settle();
     runs(vehicle, third);
+  });
+
+  void test("what was fetched of a release that is not wanted any more makes room for the next one", async () => {
+    const vehicle = await vehicleOnFirst();
+    drive(vehicle);
+    assign(vehicle, second, 2);
+    await passes(vehicle, 20);
+    const [archive] = second.manifest.workloads.map((workload) => workload.archive);
+    assert.ok(vehicle.blobs.has(archive ?? ""));
+    assign(vehicle, third, 3);
+    await passes(vehicle, 20);
+    assert.equal(vehicle.blobs.has(archive ?? ""), false);
+    assert.equal(vehicle.state.staged?.manifestDigest, third.manifestDigest);
   });
 
   void test("the loop runs until it is told to end, sleeps while nothing is due, and wakes for an offer", async () => {

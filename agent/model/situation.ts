@@ -97,14 +97,15 @@ export function worldOf(situation: Situation): { readonly desired: Desired; read
     rollbackVerifiedAtMs: active === null ? null : NOW.wallMs - 3_600_000,
     ...situation.state,
   };
-  const seen: Seen = { ...NOTHING_SEEN, swept: sweptFor(state, wants), ...situation.seen };
+  const releases = releasesOf(state, situation);
+  const seen: Seen = { ...NOTHING_SEEN, swept: sweptFor(state, releases, wants), ...situation.seen };
   const observed: Observed = {
     now: NOW,
     trustedMs: NOW.wallMs,
     nextChangeId: "01HZ000000000000000000000N",
     state,
     storage: "sound",
-    releases: releasesOf(state, situation),
+    releases,
     instances: situation.instances ?? [],
     seen,
     metered: false,
@@ -299,10 +300,11 @@ function releasesOf(state: AgentState, { wants, here }: Situation): Observed["re
   return releases;
 }
 
-function sweptFor(state: AgentState, wants: ModelRelease | undefined): string {
+function sweptFor(state: AgentState, releases: Observed["releases"], wants: ModelRelease | undefined): string {
   const named = [state.active, state.previous, state.staged].flatMap((set) => set?.manifestDigest ?? []);
   const isBarred = state.quarantine.some((entry) => entry.barred && entry.manifestDigest === wants?.manifestDigest);
-  const wanted = wants === undefined || isBarred ? [] : [wants.manifestDigest];
+  const isHere = wants !== undefined && releases.has(wants.manifestDigest);
+  const wanted = wants === undefined || isBarred || !isHere ? [] : [wants.manifestDigest];
   return [...new Set([...named, ...wanted])].toSorted().join(" ");
 }
 

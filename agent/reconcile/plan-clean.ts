@@ -1,7 +1,7 @@
 import type { Desired } from "./desired.ts";
 import { wantedDigest } from "./desired.ts";
 import type { Observed } from "./observed.ts";
-import { isBarred, type AgentState } from "./state.ts";
+import { isBarred } from "./state.ts";
 import type { Step } from "./step.ts";
 
 /** Records of ended instances of other sets, then sets and artifacts that nothing names. Never active or previous. */
@@ -19,18 +19,19 @@ export function planClean(desired: Desired, observed: Observed): readonly Step[]
   if (staged !== null && staged.manifestDigest !== wantedDigest(desired)) {
     return [{ kind: "clean", gate: "none", act: { do: "record", record: { kind: "unstaged" } } }];
   }
-  const keep = keptSets(state, desired);
+  const keep = keptSets(observed, desired);
   const running = new Set(instances.map(({ set }) => set));
   const all = [...new Set([...keep, ...running])].toSorted();
   return seen.swept === all.join(" ") ? [] : [{ kind: "clean", gate: "none", act: { do: "sweep", keep: all } }];
 }
 
 /** Digests of every set that a step may still need; the disk gate and the cleaning count the same ones (H7). */
-function keptSets(state: AgentState, desired: Desired): readonly string[] {
+function keptSets({ state, releases }: Observed, desired: Desired): readonly string[] {
   const { active, previous, staged, trial, rollback } = state;
   const named = [active, previous, staged, trial?.set, trial?.from, rollback?.from, rollback?.to];
   const digests = named.filter((set) => set !== null && set !== undefined).map(({ manifestDigest }) => manifestDigest);
   const wanted = wantedDigest(desired);
-  if (wanted !== null && !isBarred(state, wanted)) digests.push(wanted);
+  // A release whose manifest is not here yet names no artifacts, and must not keep those of others from being removed.
+  if (wanted !== null && releases.has(wanted) && !isBarred(state, wanted)) digests.push(wanted);
   return [...new Set(digests)];
 }
