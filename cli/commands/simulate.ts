@@ -36,6 +36,7 @@ const simulate: Command = {
       resolve(input.text("trust") ?? `${io.environment["MUTO_DATA_DIR"] ?? ".muto"}/trust.json`),
     );
     const vehicles = input.number("vehicles") ?? 50;
+    const pollSec = input.number("poll-sec") ?? 30;
     io.error(`${vehicles} vehicles come up\n`);
     await using fleet = await startSimulatedFleet({
       vehicles,
@@ -43,7 +44,7 @@ const simulate: Command = {
       idPrefix: input.text("prefix") ?? "sim-",
       url: session.url,
       mqttUrl: input.text("mqtt"),
-      pollSec: input.number("poll-sec") ?? 30,
+      pollSec,
       healthSec: input.number("health-sec") ?? 30,
       rampMs: (input.number("ramp-sec") ?? 10) * 1000,
       roots,
@@ -58,7 +59,8 @@ const simulate: Command = {
     const limitSec = input.number("for-sec");
     if (limitSec === undefined) await ended(io.signal);
     else await io.clock.sleep(limitSec * 1000, io.signal);
-    io.out(input.text("output") === "json" ? `${JSON.stringify(figures(fleet))}\n` : figuresText(fleet));
+    const seen = figures(fleet, pollSec);
+    io.out(input.text("output") === "json" ? `${JSON.stringify(seen)}\n` : figuresText(seen));
     return fleet.faults.length === 0 ? 0 : 1;
   },
 };
@@ -67,20 +69,29 @@ export const simulateCommands: readonly Command[] = [simulate];
 
 const kinds: readonly RequestKind[] = ["poll", "report", "health", "other"];
 
-function figures(fleet: SimulatedFleet) {
+/** A poll follows the last one after at most one and a quarter of the interval and a second; the answer may take this long. */
+const POLL_ANSWER_MS_MAX = 5_000;
+
+function figures({ vehicles, faults, measure }: SimulatedFleet, pollSec: number) {
+  const gapMsMax = pollSec * 1_250 + 1_000 + POLL_ANSWER_MS_MAX;
   return {
-    vehicles: fleet.vehicles.length,
-    faults: fleet.faults,
-    requests: Object.fromEntries(kinds.map((kind) => [kind, fleet.measure.summary(kind)])),
+    vehicles: vehicles.length,
+    faults,
+    requests: kinds.map((kind) => ({ kind, ...measure.summary(kind) })),
+    polls: { gapMsMax, ...measure.punctuality(gapMsMax) },
   };
 }
 
-function figuresText(fleet: SimulatedFleet): string {
-  const rows = kinds.map((kind) => {
-    const { requests, errors, p50Ms, p99Ms, maxMs } = fleet.measure.summary(kind);
-    return [kind, String(requests), String(errors), p50Ms.toFixed(1), p99Ms.toFixed(1), maxMs.toFixed(1)];
-  });
-  return table(["request", "count", "errors", "p50 ms", "p99 ms", "max ms"], rows);
+function figuresText({ requests, polls }: ReturnType<typeof figures>): string {
+  const rows = requests.map(({ kind, requests: count, errors, p50Ms, p99Ms, maxMs }) => [
+    kind,
+    String(count),
+    String(errors),
+    ...[p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(1)),
+  ]);
+  const shown = table(["request", "count", "errors", "p50 ms", "p99 ms", "max ms"], rows);
+  const { vehicles, missed, longestGapMs } = polls;
+  return `${shown}${vehicles} vehicles polled, longest gap ${(longestGapMs / 1000).toFixed(1)} s, ${missed} polls missed\n`;
 }
 
 async function rootsAt(file: string): Promise<TrustRoots> {
