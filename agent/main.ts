@@ -14,7 +14,7 @@ import { loadAgentConfig } from "./config.ts";
 import { createMqttConnector } from "./link/mqtt-connector.ts";
 import { createTechnicianReader } from "./local/technician-reader.ts";
 import { systemUptime } from "./local/uptime.ts";
-import { openAgent } from "./open-agent.ts";
+import { openAgent, type RunEnd } from "./open-agent.ts";
 import type { AgentPorts } from "./ports.ts";
 import { lockAgentState } from "./runtime/agent-lock.ts";
 import { processProber } from "./runtime/prober.ts";
@@ -121,14 +121,16 @@ async function serve({ clock, disk, logger, config, roots, signal }: Serving): P
     signer,
     ...(credentials === undefined ? {} : { registryCredentials: credentials }),
   };
-  const opened = open.use(await openAgent(ports, settings));
   logger.info("agent started", {
     vehicleId: config.vehicle.id,
     version: AGENT_VERSION,
     keyid: signer.publicKey.keyid,
     bootId,
   });
-  await opened.run(signal);
+  for (let end: RunEnd | undefined; end !== "stopped";) {
+    await using opened = await openAgent(ports, { ...settings, afterFault: end === "storage-recovered" });
+    end = await opened.run(signal);
+  }
   logger.info("agent ended; its workloads go on running");
 }
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { timestamp } from "@muto/kit/clock";
 import { DiskError } from "@muto/kit/disk";
-import { removeLeftovers } from "@muto/kit/durable-file";
+import { removeLeftovers, writeDurably } from "@muto/kit/durable-file";
 import { ulid } from "@muto/kit/ids";
 import { createRegistryClient } from "@muto/oci/client";
 import type { RegistryCredentials } from "@muto/oci/auth";
@@ -33,13 +33,18 @@ export interface AgentSettings {
   /** The vehicle's own key. */
   readonly signer: Signer;
   readonly registryCredentials?: RegistryCredentials;
+  /** The last one ended because its storage had failed and works again: nothing that is read is believed to be durable. */
+  readonly afterFault?: boolean;
 }
+
+/** `storage-recovered`: what could not be written can be written again; open the agent anew, `afterFault`. */
+export type RunEnd = "stopped" | "storage-recovered";
 
 export interface OpenAgent extends AsyncDisposable {
   readonly agent: Agent;
   readonly link: Link;
   /** Loop and link until the signal aborts; workloads go on running. Rejects on a bug only. */
-  run(signal: AbortSignal): Promise<void>;
+  run(signal: AbortSignal): Promise<RunEnd>;
 }
 
 /** Output tails that wait on the vehicle; a fleet's operators look at the newest. */
@@ -58,9 +63,10 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
   await removeLeftovers(disk, stateDir);
   await using opening = new AsyncDisposableStack();
   const newInstallId = () => ulid(clock, random);
-  const state = await openState({ disk, folder: stateDir });
+  const rewrite = settings.afterFault === true;
+  const state = await openState({ disk, folder: stateDir, rewrite });
   opening.use(state.store);
-  const opened = await openOutbox({ disk, folder: stateDir, seal: sealWith(settings.signer), newInstallId });
+  const opened = await openOutbox({ disk, folder: stateDir, seal: sealWith(settings.signer), newInstallId, rewrite });
   const outbox = opening.use(opened.outbox);
   if (state.found.kind !== "intact" && state.found.kind !== "created")
     logger.warn("state was mended", { found: state.found.kind });
@@ -96,24 +102,67 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
   return {
     agent,
     link,
-    run: (signal) => runBoth(agent, link, signal),
+    run: (signal) => {
+      const isFaulted = () => state.store.fault !== undefined || outbox.fault !== undefined;
+      return runAll(agent, link, (stop) => untilRecovered(ports, stateDir, isFaulted, stop), signal);
+    },
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }
 
-/** When one of them ends by a bug, the other is ended too, so that whoever supervises the agent starts it afresh. */
-async function runBoth(agent: Agent, link: Link, signal: AbortSignal): Promise<void> {
-  const broken = new AbortController();
-  const both = AbortSignal.any([signal, broken.signal]);
-  const ended = [agent.run(both), link.run(both)].map((part) =>
+/** When one of them ends by a bug, the others are ended too, so that whoever supervises the agent starts it afresh. */
+async function runAll(
+  agent: Agent,
+  link: Link,
+  recovery: (stop: AbortSignal) => Promise<boolean>,
+  signal: AbortSignal,
+): Promise<RunEnd> {
+  const ending = new AbortController();
+  const stop = AbortSignal.any([signal, ending.signal]);
+  let recovered = false;
+  const watch = async () => {
+    recovered = await recovery(stop);
+    ending.abort();
+  };
+  const parts = [agent.run(stop), link.run(stop), watch()].map((part) =>
     part.catch((error: unknown) => {
-      broken.abort();
+      ending.abort();
       throw error;
     }),
   );
-  const results = await Promise.allSettled(ended);
+  const results = await Promise.allSettled(parts);
   const failure = results.find((result) => result.status === "rejected");
   if (failure?.status === "rejected") throw failure.reason;
+  return recovered && !signal.aborted ? "storage-recovered" : "stopped";
+}
+
+const STORAGE_RECHECK_MS = 60_000;
+
+/**
+ * After a storage fault the agent keeps up what runs and decides nothing. True once the disk takes a file again, durably; a
+ * vehicle must not need a visit because its disk failed once.
+ */
+async function untilRecovered(
+  { disk, clock, logger }: AgentPorts,
+  stateDir: string,
+  isFaulted: () => boolean,
+  stop: AbortSignal,
+): Promise<boolean> {
+  const path = join(stateDir, "storage-check");
+  while (!stop.aborted) {
+    await clock.sleep(STORAGE_RECHECK_MS, stop);
+    if (stop.aborted || !isFaulted()) continue;
+    try {
+      await writeDurably(disk, path, new TextEncoder().encode(timestamp(clock.wallMs())));
+      await disk.remove(path);
+      logger.info("storage works again");
+      return true;
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      logger.warn("storage still refuses", { code: error.code });
+    }
+  }
+  return false;
 }
 
 interface Wired {

@@ -72,7 +72,7 @@ export async function createSimulatedVehicle(options: SimulatedVehicleOptions): 
     id,
     runtime,
     signals,
-    run: async (signal) => await opened.run(signal),
+    run: async (signal) => void (await opened.run(signal)),
     [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
   };
 }

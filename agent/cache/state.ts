@@ -42,6 +42,8 @@ export async function openState(options: {
   readonly disk: Disk;
   readonly folder: string;
   readonly limits?: Partial<StateLimits>;
+  /** After a failed sync nobody knows what is on the medium: what is read is written anew, elsewhere, before it counts. */
+  readonly rewrite?: boolean;
 }): Promise<OpenedState> {
   const { disk, folder } = options;
   const limits = { ...LIMITS, ...options.limits, recordBytesMax: RECORD_BYTES_MAX };
@@ -49,7 +51,7 @@ export async function openState(options: {
   const all = [...records, ...(found.kind === "damaged" ? found.salvaged : [])].map(parseRecord);
   const state = all.reduce((before, parsed) => (parsed.ok ? applyRecord(before, parsed.record) : before), EMPTY_STATE);
   const store = new JournalState(journal, state);
-  if (found.kind === "damaged") await store.compact();
+  if (found.kind === "damaged" || options.rewrite === true) await store.compact();
   return { store, found, unreadableRecords: all.filter(({ ok }) => !ok).length };
 }
 

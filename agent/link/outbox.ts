@@ -68,6 +68,8 @@ export interface OutboxOptions {
   readonly seal: ReportSealer;
   /** A ULID. */
   readonly newInstallId: () => string;
+  /** After a failed sync numbers may have been lost: everything is written anew, under a new name. */
+  readonly rewrite?: boolean;
   readonly limits?: Partial<OutboxLimits> & { readonly journalBytes?: number };
 }
 
@@ -94,7 +96,7 @@ export async function openOutbox(
   const outbox = new JournalOutbox(journal, state, limits, options);
   // A lost record may have been the one that gave a number away, and a number never means two reports.
   const lost = found.kind === "damaged" || known.length < readable.length || state.installId === "";
-  if (lost) await outbox.rename(newInstallId());
+  if (lost || options.rewrite === true) await outbox.rename(newInstallId());
   return { outbox, found };
 }
 
