@@ -35,6 +35,16 @@ suite("size is bytes, not characters", () => {
   test("one more, as bytes", () => assert.equal(parseJson(new TextEncoder().encode('"äöüa"'), bounds).ok, false));
 });
 
+test("text that no database would give back is refused, in values and in names", () => {
+  for (const text of ['{"a":"\\u0000"}', '{"a":["\\ud800"]}', '{"\\udc00x":1}', '"\\ud83d"']) {
+    assert.deepEqual(parseJson(text), {
+      ok: false,
+      problems: [{ path: "", message: "has text with U+0000 or half a surrogate pair" }],
+    });
+  }
+  assert.deepEqual(parseJson('"\\ud83d\\ude00"'), { ok: true, value: "😀" });
+});
+
 test("text that is not UTF-8 is refused", () => {
   assert.deepEqual(parseJson(new Uint8Array([0x22, 0xff, 0x22])), {
     ok: false,

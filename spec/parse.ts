@@ -41,7 +41,7 @@ const DEPTH_MAX = 64;
 
 /**
  * JSON from outside, within bounds that are checked before anything is parsed: size, UTF-8, nesting. A key `__proto__`
- * is refused, because a careless copy of it would change other objects.
+ * is refused, because a careless copy of it would change other objects, and so is text that no database would give back.
  */
 export function parseJson(source: string | Uint8Array, bounds: JsonBounds = DOCUMENT_BOUNDS): Parsed<unknown> {
   const tooLarge = `is larger than ${bounds.bytesMax} bytes`;
@@ -56,7 +56,8 @@ export function parseJson(source: string | Uint8Array, bounds: JsonBounds = DOCU
   } catch {
     return refused("", "is not JSON");
   }
-  return hasPrototypeKey(value) ? refused("", "has a key __proto__") : { ok: true, value };
+  if (hasPrototypeKey(value)) return refused("", "has a key __proto__");
+  return hasUnstorableText(value) ? refused("", "has text with U+0000 or half a surrogate pair") : { ok: true, value };
 }
 
 /**
@@ -160,4 +161,12 @@ function depthOf(text: string, depthMax: number): number {
 function hasPrototypeKey(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   return Object.hasOwn(value, "__proto__") || Object.values(value).some(hasPrototypeKey);
+}
+
+/** Escapes can spell text that is no Unicode text or that databases refuse; it would come back as something else than was hashed. */
+function hasUnstorableText(value: unknown): boolean {
+  if (typeof value === "string") return value.includes("\u0000") || !value.isWellFormed();
+  if (typeof value !== "object" || value === null) return false;
+  if (Array.isArray(value)) return value.some(hasUnstorableText);
+  return Object.entries(value).some(([key, item]) => hasUnstorableText(key) || hasUnstorableText(item));
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { HttpClient } from "@muto/kit/http";
 import { jsonLogger } from "@muto/kit/logger";
@@ -287,6 +288,75 @@ describe("the HTTP server", () => {
       isRefusal(await post("abandoned", { id: "once-5" }), "CONFLICT_IDEMPOTENCY_KEY");
       api.pass(61_000);
       assert.equal((await post("abandoned", { id: "once-5" })).status, 200);
+    });
+  });
+
+  describe("answers hostile input with a code, never with a crash", () => {
+    const hostile = fc.oneof(
+      fc.jsonValue({ maxDepth: 4 }),
+      fc.dictionary(
+        fc.constantFrom(
+          "id",
+          "tags",
+          "target",
+          "stack",
+          "policy",
+          "keyid",
+          "reason",
+          "comment",
+          "payload",
+          "payloadType",
+          "signatures",
+          "kind",
+          "at",
+          "event",
+          "status",
+          "settings",
+        ),
+        fc.oneof(
+          fc.jsonValue({ maxDepth: 2 }),
+          fc.string({ unit: "binary", maxLength: 200 }),
+          fc.constantFrom("__proto__", "\u0000", "'; drop table vehicles; --", "9".repeat(400)),
+        ),
+      ),
+    );
+    for (const route of Object.values(OPERATIONS)) {
+      if (route.body?.mediaType !== "application/json") continue;
+      it(`as the body of ${route.operationId}`, async () => {
+        const vehicle = await api.enrolled(`hostile-${route.operationId.toLowerCase()}`);
+        const principals: readonly string[] = route.principals;
+        const token = principals.includes("operator") ? OPERATOR : await vehicle.token();
+        const url = route.path.replace("{id}", vehicle.id).replace("{stack}/{version}", "a/1");
+        await fc.assert(
+          fc.asyncProperty(hostile, async (value) => {
+            const answer = await api.ask(route.method, url, {
+              token,
+              body: JSON.stringify(value),
+              headers: { "content-type": "application/json" },
+            });
+            assert.ok(answer.status < 500, `${route.operationId}: ${answer.text}`);
+            if (answer.status >= 400) assert.ok(validation.parse("ErrorBody", answer.body).ok, answer.text);
+          }),
+          { numRuns: 12 },
+        );
+      });
+    }
+
+    it("as any query, header or path", async () => {
+      const text = fc.string({ unit: "binary", maxLength: 120 });
+      await fc.assert(
+        fc.asyncProperty(text, text, text, async (path, query, header) => {
+          const url = `/api/v1/vehicles/${encodeURIComponent(path)}?selector=${encodeURIComponent(query)}&limit=${encodeURIComponent(header)}`;
+          const printable = header.replaceAll(/[^ -~]/g, "");
+          const answer = await api.ask("GET", url, {
+            headers: { "if-none-match": printable, "x-request-id": printable },
+          });
+          assert.ok(answer.status < 500, answer.text);
+          const list = await api.ask("GET", `/vehicles?selector=${encodeURIComponent(query)}`);
+          assert.ok([200, 400].includes(list.status), list.text);
+        }),
+        { numRuns: 60 },
+      );
     });
   });
 
