@@ -188,7 +188,9 @@ export class SimulatedDisk implements Disk {
       const id = this.#names.idOf("link", existing, "itself");
       if (id === undefined) throw new DiskError("ENOENT", "link", existing);
       const taken = this.#names.lookUp("link", path, "itself") !== undefined;
-      if (!taken && this.#names.node(id).kind === "folder") throw new DiskError("EPERM", "link", path);
+      // The kernel looks for the new name's folder before it minds what is being linked.
+      const hasPlace = this.#names.lookUp("link", parentOf(path))?.kind === "folder";
+      if (!taken && hasPlace && this.#names.node(id).kind === "folder") throw new DiskError("EPERM", "link", path);
       this.#addName("link", path, id);
     });
   }
