@@ -49,7 +49,7 @@ test("each planted violation is found", () => {
     ["agent/link/a.ts", "const topic = `muto/${tenant}/vehicles/${id}/presence`;", /topics/],
     ["docs/a.md", "# One\n\n# Two\n", /one title/],
     ["docs/decisions/0001-a.md", "# A\n\n## Context\n", /decisions say/],
-    ["README.md", "# Muto\n\nsee /work/main\n", /product alone/],
+    ["README.md", "# Muto\n\nsee /home/ada/muto\n", /somebody's machine/],
   ];
   for (const [path, text, rule] of planted) assert.match(problemsIn({ path, text }).join("\n"), rule, path);
 });

@@ -80,9 +80,9 @@ export const rules: readonly Rule[] = [
     problems: ({ text }) => matches(text, /["'`]muto\/[^"'`]*vehicles\//g),
   },
   {
-    name: "the project speaks of the product alone",
+    name: "no path of somebody's machine",
     applies: (path) => path !== "package-lock.json" && !path.startsWith("test/tidy"),
-    problems: ({ text }) => matches(text, /\/work\/(main|shared)|\/root\/|\bbash_jobs\b|\bissue #?\d+\b/g),
+    problems: ({ text }) => matches(text, /(?<![\w.])\/(root|home|work)\/[\w-]+/g),
   },
   {
     name: "one title per document",
