@@ -15,19 +15,24 @@ export interface MaintenanceOptions {
 
 const SWEEP_MS = 5_000;
 const TRIM_MS = 600_000;
+/** After an outage of ours nobody was heard: vehicles get the time of two polls to say that they are there. */
+const FIRST_SWEEP_MS_MAX = 60_000;
 
 /** What has to be done now and then by one replica or another: notice silence, keep history within its bounds. */
 export function startMaintenance(options: MaintenanceOptions): AsyncDisposable {
+  const { clock, offlineAfterMs } = options;
   const stop = new AbortController();
   const sweep = async () => {
     for (let more = true; more && !stop.signal.aborted;) {
-      const at = timestamp(options.clock.wallMs());
-      ({ more } = await sweepSilent(options.db, { at, offlineBefore: shifted(at, -options.offlineAfterMs) }));
+      const at = timestamp(clock.wallMs());
+      ({ more } = await sweepSilent(options.db, { at, offlineBefore: shifted(at, -offlineAfterMs) }));
     }
   };
-  const trim = async () => await trimHistory(options.db, timestamp(options.clock.wallMs()));
+  const trim = async () => await trimHistory(options.db, timestamp(clock.wallMs()));
   const running = Promise.all([
-    every(SWEEP_MS, sweep, options, stop.signal),
+    clock
+      .sleep(Math.min(offlineAfterMs, FIRST_SWEEP_MS_MAX), stop.signal)
+      .then(() => every(SWEEP_MS, sweep, options, stop.signal)),
     every(TRIM_MS, trim, options, stop.signal),
   ]);
   return {

@@ -15,7 +15,7 @@ import { generateKey } from "@muto/trust/keys";
 import type { Signer } from "@muto/trust/keys";
 import { createVehicleToken } from "@muto/trust/vehicle-token";
 import { startHeartbeats } from "../../inventory/heartbeats.ts";
-import type { OidcConfig, ReleaseLookup } from "../../ports.ts";
+import type { ReleaseLookup } from "../../ports.ts";
 import { issueAssignments, vehicleList } from "../../store/assignments.ts";
 import type { AssignmentOrder } from "../../store/assignments.ts";
 import type { Database } from "../../store/database.ts";
@@ -44,8 +44,6 @@ export const START_MS = Date.UTC(2026, 10, 23, 10, 0);
 export interface TestApiOptions {
   readonly rates?: Rates;
   readonly logger?: Logger;
-  readonly oidc?: OidcConfig;
-  readonly http?: ReturnType<typeof systemHttp>;
 }
 
 export interface Answer {
@@ -102,7 +100,7 @@ export class TestApi implements AsyncDisposable {
       clock,
       random,
       logger,
-      http: options.http ?? systemHttp(),
+      http: systemHttp(),
       database,
       assignmentSigner: (await generateKey("ed25519")).signer,
       releaseSource: {
@@ -126,7 +124,7 @@ export class TestApi implements AsyncDisposable {
             { name: "alice", role: "operator", sha256: sha256(OPERATOR) },
             { name: "victor", role: "viewer", sha256: sha256(VIEWER) },
           ],
-          oidc: options.oidc,
+          oidc: undefined,
         },
       },
       metrics: createMetrics(),
