@@ -134,13 +134,25 @@ check("a trial on probation", {
     { ...mid("probation", { since: earlier(30) }), instances: all(B) },
     "switch trial-powered",
   ],
-  "its time is over: a last look": [
+  "its time is over and nothing was restarted since it was ready": [
     { ...mid("probation", { since: earlier(10), poweredMs: 50_000 }), instances: all(B) },
-    "probe 2.0.0",
+    "commit",
   ],
-  "ready at its end": [
+  "it drove into a garage meanwhile: nobody failed (H23)": [
     {
       ...mid("probation", { since: earlier(10), poweredMs: 50_000 }),
+      instances: all(B),
+      seen: { probes: looked(B, false) },
+    },
+    "commit",
+  ],
+  "its time is over, and the computer was restarted: a fresh look": [
+    { ...mid("probation", { since: earlier(10), poweredMs: 50_000, reboots: 1 }), instances: all(B) },
+    "probe 2.0.0",
+  ],
+  "ready again at its end": [
+    {
+      ...mid("probation", { since: earlier(10), poweredMs: 50_000, reboots: 1 }),
       instances: all(B),
       seen: { probes: looked(B, true) },
     },
@@ -167,9 +179,9 @@ check("a trial on probation", {
     },
     "hold applying probation",
   ],
-  "never ready again": [
+  "never ready again after a restart": [
     {
-      ...mid("probation", { since: earlier(40), poweredMs: 50_000 }),
+      ...mid("probation", { since: earlier(40), poweredMs: 50_000, reboots: 1 }),
       instances: all(B),
       seen: { probes: looked(B, false) },
     },

@@ -17,7 +17,7 @@ import { elapsedMs, type Instant, type ProbeBefore, type Rollback, type Trial } 
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
 import { isSameProbe } from "./same-probe.ts";
 import { stopsOf, stopTrouble, wasStopRequested } from "./stopping.ts";
-import { crashLoop, nextStart, runningOf, uncountedExit } from "./workloads.ts";
+import { crashLoop, isUp, nextStart, runningOf, uncountedExit } from "./workloads.ts";
 
 /** A change that has begun. The only set it can lead to besides its own is the one it came from. */
 export function planTrial(trial: Trial, desired: Desired, observed: Observed): readonly Step[] {
@@ -127,14 +127,17 @@ function planProbation(trial: Trial, release: KnownRelease, desired: Desired, ob
 }
 
 /**
- * The probation is over. What is committed is ready at that moment, by a fresh look, and nothing of it has only just been
- * restarted; a set that cannot show this within its readiness time has failed.
+ * The probation is over. A set that was ready and of which nothing has been restarted since is committed. Otherwise nobody has
+ * seen these very instances ready: a fresh look must, within the set's own readiness time, and not right after a restart.
  */
 function planDecision(trial: Trial, manifest: StackManifest, observed: Observed, overMs: number): readonly Step[] {
   const { set } = trial;
   const digest = set.manifestDigest;
-  if (isLookDue(observed, digest, LIMITS.probeIntervalMs)) return [{ kind: "probe", set }];
-  if (isReadyNow(observed, digest, manifest) && isQuiet(observed, digest)) {
+  const wasRestarted = trial.reboots > 0 || observed.state.exits.some((exit) => exit.set === digest);
+  const hanging = hangingInstance(observed, digest, manifest);
+  if (wasRestarted && isLookDue(observed, digest, LIMITS.probeIntervalMs)) return [{ kind: "probe", set }];
+  const isProved = wasRestarted ? isReadyNow(observed, digest, manifest) && isQuiet(observed, digest) : true;
+  if (isProved && isUp(observed, digest, manifest) && hanging === undefined) {
     const record = { kind: "committed", securityEpoch: manifest.securityEpoch, atMs: observed.now.wallMs } as const;
     return [{ kind: "commit", record }];
   }
@@ -142,7 +145,6 @@ function planDecision(trial: Trial, manifest: StackManifest, observed: Observed,
     const evidence = unmetEvidence(observed, digest, manifest, seconds(overMs), sharedBefore(trial, observed));
     return [failed(trial, observed, { codes: ["READINESS_TIMEOUT"], evidence })];
   }
-  const hanging = hangingInstance(observed, digest, manifest);
   const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
   const afterMs = Math.max(1, untilNextLookMs(observed, digest, LIMITS.probeIntervalMs));
   return [...bounce, applying("probation", { afterMs, on: ["runtime"] })];
