@@ -85,9 +85,10 @@ export async function seedDatabase(options: SeedOptions): Promise<Seeded> {
   clock.turn(2 * DAY_MS);
   await rollOut(history, "1.1.0", "simulated=no", () => "failed");
   clock.turn(options.endMs - clock.wallMs() - 3_600_000);
-  await rollOut(history, "1.2.0", "simulated=no AND ring=1", (index) =>
-    index % 5 === 4 ? "blocked" : index % 7 === 6 ? "silent" : "converged",
-  );
+  await rollOut(history, "1.2.0", "simulated=no AND ring=1", (index) => {
+    if (index < ALWAYS_WELL * vehicles.length) return "converged";
+    return index % 5 === 4 ? "blocked" : index % 7 === 6 ? "silent" : "converged";
+  });
   clock.turn(options.endMs - clock.wallMs());
   for (const [index, vehicle] of vehicles.entries()) if (index % 9 !== 8) api.heartbeats.seen(vehicle.id);
   await api.heartbeats.flush();

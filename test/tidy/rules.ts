@@ -81,7 +81,7 @@ export const rules: readonly Rule[] = [
   },
   {
     name: "no path of somebody's machine",
-    applies: (path) => path !== "package-lock.json" && !path.startsWith("test/tidy"),
+    applies: (path) => path !== "package-lock.json" && !isTest(path),
     problems: ({ text }) => matches(text, /(?<![\w.])\/(root|home|work)\/[\w-]+/g),
   },
   {
