@@ -5,6 +5,7 @@ import { reasonTestsIn } from "./reason-tests.ts";
 test("a test counts for the code that its title begins with", () => {
   const text = `
     test("DENY_MOVING: a vehicle that rolls is left alone", async () => {});
+    test("INCOMPATIBLE_OS: the vehicle's own system decides", async () => {});
     test(
       'ROLLBACK_APPLIED: the old stack runs again',
       async () => {});
@@ -17,6 +18,11 @@ test("a test counts for the code that its title begins with", () => {
       code: "DENY_MOVING",
       file: "test/system/reason-codes.gates.test.ts",
       title: "DENY_MOVING: a vehicle that rolls is left alone",
+    },
+    {
+      code: "INCOMPATIBLE_OS",
+      file: "test/system/reason-codes.gates.test.ts",
+      title: "INCOMPATIBLE_OS: the vehicle's own system decides",
     },
     {
       code: "ROLLBACK_APPLIED",

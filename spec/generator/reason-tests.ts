@@ -10,7 +10,7 @@ export interface ReasonTest {
 }
 
 const FILE = /^test\/system\/reason-codes\.[^/]*\.test\.ts$/;
-const TITLE = /\btest\(\s*(["'`])([A-Z]+(?:_[A-Z]+)+): ([^"'`\n]+)\1/g;
+const TITLE = /\btest\(\s*(["'`])([A-Z]+(?:_[A-Z]+)+): ((?:(?!\1)[^\n])+)\1/g;
 
 /** Titles of the form `CODE: …` in test/system/reason-codes.*.test.ts. */
 export async function findReasonTests(root: string): Promise<readonly ReasonTest[]> {
