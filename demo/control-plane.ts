@@ -8,6 +8,7 @@ import { startMuto } from "./program.ts";
 
 /** The control plane of the demonstration: `muto up` in a process of its own. */
 export interface ControlPlane {
+  readonly pid: number;
   readonly url: string;
   readonly httpPort: number;
   readonly mqttPort: number;
@@ -27,6 +28,7 @@ export async function startControlPlane(folder: string, signal: AbortSignal): Pr
     const { url, mqttUrl, trustFile, operatorTokenFile } = upOf(up);
     const token = readFileSync(operatorTokenFile, "utf8").trim();
     return {
+      pid: program.pid,
       url,
       httpPort: Number(new URL(url).port),
       mqttPort: Number(new URL(mqttUrl).port),

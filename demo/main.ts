@@ -109,7 +109,8 @@ async function play(): Promise<void> {
   }
 
   say("release 1.0.0 goes out: canaries, then the wave; every vehicle decides for itself when");
-  await rollOutGood(stage);
+  const good = await rollOutGood(stage);
+  if (good?.status !== "completed") return say("the rest of the story needs 1.0.0");
   say("release 1.1.0 is bad: its planner never becomes healthy");
   await publish(stage, "1.1.0", UNHEALTHY_SCAN_HZ);
   await rollOutBad(stage);

@@ -44,8 +44,11 @@ export async function muto(stage: Stage, args: readonly string[]): Promise<strin
 export async function rollOutGood(stage: Stage): Promise<Rollout | undefined> {
   const { plane, expectations } = stage;
   const rolloutId = await startRollout(stage, "1.0.0");
-  const gates = fleet.map(async (entry) => await watchGate(stage, entry));
+  const over = new AbortController();
+  const gates = fleet.map(async (entry) => await watchGate(stage, entry, over.signal));
   const ended = await rolloutEnd(plane, rolloutId);
+  // Whoever has not converged by now will not: nobody waits for a rollout that has ended.
+  over.abort();
   await Promise.all(gates);
   const counts = ended?.counts;
   expectations.expect(
@@ -128,19 +131,21 @@ async function rolloutEnd(plane: ControlPlane, id: string): Promise<Rollout | un
 }
 
 /** Waits for the refusal with its code, removes the obstacle, and waits for the change to be let in. */
-async function watchGate(stage: Stage, entry: FleetEntry): Promise<void> {
+async function watchGate(stage: Stage, entry: FleetEntry, over: AbortSignal): Promise<void> {
   const { obstacle, id } = entry;
   const vehicle = stage.vehicles.get(id);
   if (vehicle === undefined) throw new Error(`no vehicle ${id}`);
   const refused = await until(REFUSAL_LIMIT_MS, async () => {
     const { status, reasonCodes } = await vehicleOf(stage.plane, id);
-    return status === "blocked" && reasonCodes.some((code) => code === obstacle.code) ? true : undefined;
+    if (status === "blocked" && reasonCodes.some((code) => code === obstacle.code)) return true;
+    return over.aborted ? false : undefined;
   });
   if (refused === true) stage.say(`  ${id} ${obstacle.what}: blocked, ${obstacle.code}`);
   await removeObstacle(stage, entry, vehicle);
   const converged = await until(ROLLOUT_LIMIT_MS, async () => {
     const { status } = await vehicleOf(stage.plane, id);
-    return status === "converged" ? true : undefined;
+    if (status === "converged") return true;
+    return over.aborted ? false : undefined;
   });
   if (converged === true) stage.say(`  ${id} converged`);
   stage.expectations.expect(
