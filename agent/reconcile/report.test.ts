@@ -3,7 +3,10 @@ import { describe, test } from "node:test";
 import { parseReconcileReport } from "@muto/spec";
 import {
   all,
+  exits,
+  looked,
   NOW,
+  one,
   planOf,
   refOf,
   releaseA as A,
@@ -115,6 +118,21 @@ const table: Readonly<Record<string, readonly [Situation, string]>> = {
   ],
   "back on a set that does not come up, and the cloud wants that very set": [
     { wants: A, active: A, state: { ...told, outcome: outcome("failed", A) } },
+    "failed hold READINESS_TIMEOUT ROLLBACK_FAILED of 9",
+  ],
+  "the last good set does not come up, and what failed before is still wanted": [
+    {
+      wants: B,
+      active: A,
+      instances: [one(A, "control")],
+      state: {
+        ...told,
+        exits: exits(A, "lidar", 9, 1),
+        outcome: { ...outcome("failed", A), from: refOf(A) },
+        quarantine: barred(true),
+      },
+      seen: { probes: looked(A, false) },
+    },
     "failed hold READINESS_TIMEOUT ROLLBACK_FAILED of 9",
   ],
   "after a storage fault": [{ wants: A, ...runsA, observed: { storage: "faulted" } }, "nothing"],

@@ -4,6 +4,7 @@ import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { isUp } from "./workloads.ts";
 import {
+  isBarred,
   nextAttempt,
   type AgentState,
   selectedSet,
@@ -71,6 +72,9 @@ function verdictOf(desired: Desired, observed: Observed, step: Step): Verdict | 
   const { outcome } = state;
   if (outcome !== null && isAbout(outcome, wanted, desiredStateRevision)) return { ...ofOutcome(outcome), sequence };
   if (wanted === state.active?.manifestDigest) return ofActive(about, observed, step);
+  const inDistress = outcome?.kind === "failed" && outcome.to !== null && isBarred(state, wanted ?? "");
+  // Until the last good set is up again there is nothing more urgent to say than that it is not.
+  if (inDistress && step.kind === "hold") return { ...ofOutcome(outcome), desiredStateRevision, sequence };
   return ofPreparation(about, observed, step);
 }
 
