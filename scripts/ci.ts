@@ -9,6 +9,7 @@ const script = (name: string, ...args: string[]) =>
 const steps: readonly (readonly [name: string, step: () => Promise<number>])[] = [
   ["static checks", () => script("scripts/lint.ts")],
   ["tests", () => script("scripts/test.ts", "unit", "system")],
+  ["tests that kill", () => script("scripts/test.ts", "kills")],
   ["tests with services", () => script("scripts/test.ts", "services")],
   ["demonstration", () => script("demo/main.ts")],
 ];
