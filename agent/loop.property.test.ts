@@ -70,6 +70,14 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("disk" as const), freeMb: fc.constantFrom(10, 100_000) }) },
 );
 
+/** What chance seldom brings about: the computer restarts while a release is tried that never becomes ready. */
+const rebootedOnTrial: Action[] = [
+  { kind: "assign", release: 4, retry: false, start: "allowed" },
+  { kind: "passes", count: 40, stepMs: 200 },
+  { kind: "reboot" },
+  { kind: "passes", count: 10, stepMs: 200 },
+];
+
 void test("from any reachable state, with kills between any two calls: one set at a time, gates before every stop, and rest when faults end", async () => {
   const reached = new Set<string>();
   await fc.assert(
@@ -126,7 +134,7 @@ void test("from any reachable state, with kills between any two calls: one set a
       assertAtRest(vehicle, newest);
       for (const { kind } of vehicle.journal) reached.add(kind);
     }),
-    { numRuns: 150, endOnFailure: false },
+    { numRuns: 150, endOnFailure: false, examples: [[rebootedOnTrial]] },
   );
   // A search that never came anywhere would find nothing either.
   for (const kind of REACHED) assert.ok(reached.has(kind), `no run reached ${kind}`);
