@@ -23,6 +23,12 @@ export interface Cloud extends AsyncDisposable {
   readonly session: Session;
   /** Ends the process and starts it again on the same folder and ports. */
   restart(): Promise<void>;
+  /** Asks the process to end and waits. */
+  stop(): Promise<void>;
+  /** SIGKILL; resolves when the process is gone. */
+  kill(): Promise<void>;
+  /** Starts a process on the same folder and ports after the last one is gone; false when it ended before it served. */
+  start(): Promise<boolean>;
 }
 
 export type DesiredStateBody = Operations["createDesiredState"]["bodyInput"];
@@ -35,10 +41,13 @@ export async function startCloud(env: Readonly<Record<string, string>> = {}): Pr
   await copyTemplate(join(dataDir, "database"));
   const settings = { MUTO_HTTP_PORT: "0", MUTO_MQTT_PORT: "0", MUTO_DATA_DIR: dataDir, MUTO_LOG_LEVEL: "info", ...env };
   const logFile = join(folder, "cloud.log");
-  let running = await start(settings, logFile);
-  const { url, mqttUrl, trustFile, operatorTokenFile } = running.addresses;
+  const launch = (env: Readonly<Record<string, string>>) => startMuto(["up", "--output", "json"], { env, logFile });
+  let program = launch(settings);
+  const { url, mqttUrl, trustFile, operatorTokenFile } = await served(program, logFile);
   const token = readFileSync(operatorTokenFile, "utf8").trim();
   const ended = new AbortController();
+  const port = (address: string | undefined) => (address === undefined ? "0" : new URL(address).port);
+  const again = { ...settings, MUTO_HTTP_PORT: port(url), MUTO_MQTT_PORT: port(mqttUrl) };
   return {
     folder,
     dataDir,
@@ -48,14 +57,22 @@ export async function startCloud(env: Readonly<Record<string, string>> = {}): Pr
     token,
     session: connect({ url, token, io: { http: systemHttp(), random: systemRandom(), signal: ended.signal } }),
     restart: async () => {
-      await running.program.stop();
-      const port = (address: string | undefined) => (address === undefined ? "0" : new URL(address).port);
-      const again = { ...settings, MUTO_HTTP_PORT: port(url), MUTO_MQTT_PORT: port(mqttUrl) };
-      running = await start(again, logFile);
+      await program.stop();
+      program = launch(again);
+      await served(program, logFile);
+    },
+    stop: async () => await program.stop(),
+    kill: async () => {
+      process.kill(program.pid, "SIGKILL");
+      await program.exited;
+    },
+    start: async () => {
+      program = launch(again);
+      return (await addressesOf(program)) !== undefined;
     },
     [Symbol.asyncDispose]: async () => {
       ended.abort();
-      await running.program.stop();
+      await program.stop();
       if (process.env["MUTO_TEST_KEEP"] === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -86,18 +103,22 @@ export async function reportsOf(
   return (await session.call("listReconcileReports", { query: { vehicleId, limit: 40 } })).body.data;
 }
 
-interface Started {
-  readonly program: MutoProgram;
-  readonly addresses: {
-    readonly url: string;
-    readonly mqttUrl: string | undefined;
-    readonly trustFile: string;
-    readonly operatorTokenFile: string;
-  };
+interface Addresses {
+  readonly url: string;
+  readonly mqttUrl: string | undefined;
+  readonly trustFile: string;
+  readonly operatorTokenFile: string;
 }
 
-async function start(env: Readonly<Record<string, string>>, logFile: string): Promise<Started> {
-  const program = startMuto(["up", "--output", "json"], { env, logFile });
+async function served(program: MutoProgram, logFile: string): Promise<Addresses> {
+  const addresses = await addressesOf(program);
+  if (addresses !== undefined) return addresses;
+  await program.stop();
+  throw new Error(`the control plane did not start:\n${readFileSync(logFile, "utf8").slice(-2_000)}`);
+}
+
+/** What it prints once it serves; undefined when it ends before. */
+async function addressesOf(program: MutoProgram): Promise<Addresses | undefined> {
   for await (const line of program.lines) {
     const said: unknown = JSON.parse(line);
     const text = (key: string): string | undefined => {
@@ -109,8 +130,7 @@ async function start(env: Readonly<Record<string, string>>, logFile: string): Pr
     };
     const [url, trustFile, operatorTokenFile] = [text("url"), text("trustFile"), text("operatorTokenFile")];
     if (url === undefined || trustFile === undefined || operatorTokenFile === undefined) break;
-    return { program, addresses: { url, trustFile, operatorTokenFile, mqttUrl: text("mqttUrl") } };
+    return { url, trustFile, operatorTokenFile, mqttUrl: text("mqttUrl") };
   }
-  await program.stop();
-  throw new Error(`the control plane did not start:\n${readFileSync(logFile, "utf8").slice(-2_000)}`);
+  return undefined;
 }
