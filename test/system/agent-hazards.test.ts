@@ -78,12 +78,9 @@ describe("hazards", { concurrency: 3 }, () => {
     });
     await runs(cloud, vehicle, first);
     await crashLoop(vehicle, first);
-    // Nothing is left to return to: it is named, and what was good last is started for ever.
-    await reported(cloud, vehicle, {
-      status: "failed",
-      codes: ["CRASH_LOOP_DETECTED", "ROLLBACK_FAILED"],
-      version: first.version,
-    });
+    // Nothing is left to return to: that is named, and what was good last is started for ever.
+    const codes = ["CRASH_LOOP_DETECTED", "ROLLBACK_FAILED"] as const;
+    await reported(cloud, vehicle, { status: "failed", codes, version: first.version });
     await runs(cloud, vehicle, first);
   });
 
