@@ -220,14 +220,19 @@ async function startInside(me, namespace) {
   return undefined;
 }
 
-/** In the first moments the process is sh, then setsid in a session of its own, then the workload. */
+/**
+ * In the first moments the process is sh, then setsid in a session of its own, then the workload. A process that is
+ * ending has no program any more: whether setsid or the workload ended is then told by the exit code.
+ */
 async function executed(entrance, setsid, hasExited) {
   const giveUp = performance.now() + execLimitMs;
   while (entrance !== undefined && !hasExited()) {
     const pid = childrenOf(entrance)[0];
     const found = pid === undefined ? undefined : statOf(pid);
-    const isLeader = found !== undefined && found.session === pid;
-    if (isLeader && (performance.now() > giveUp || linkTarget(`/proc/${pid}/exe`) !== setsid)) return { pid, ...found };
+    if (found !== undefined && found.session === pid) {
+      const program = linkTarget(`/proc/${pid}/exe`);
+      if (performance.now() > giveUp || (program !== undefined && program !== setsid)) return { pid, ...found };
+    }
     await delay(1);
   }
   return undefined;
