@@ -9,7 +9,7 @@ import { root, run, seconds } from "./process.ts";
  */
 const suites = {
   unit: {
-    patterns: ["{spec,kit,trust,oci,agent,cloud,cli,sim,demo,scripts,bench}/**/*.test.ts", "test/*.test.ts"],
+    patterns: ["{spec,kit,trust,oci,dds,agent,cloud,cli,sim,demo,scripts,bench}/**/*.test.ts", "test/*.test.ts"],
     isolated: false,
   },
   system: { patterns: ["test/system/**/*.test.ts"], isolated: true },
