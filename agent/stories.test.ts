@@ -215,7 +215,7 @@ void describe("whole stories", () => {
     drive(vehicle);
     assign(vehicle, second, 2);
     await passes(vehicle, 20);
-    const [archive] = second.manifest.workloads.map((workload) => workload.archive);
+    const [archive] = second.manifest.workloads.map((workload) => (workload.type === "native" ? workload.archive : ""));
     assert.ok(vehicle.blobs.has(archive ?? ""));
     assign(vehicle, third, 3);
     await passes(vehicle, 20);

@@ -74,7 +74,9 @@ export function parseStackConfig(
   if (!parsed.ok) return { ...refuse("not-a-stack-manifest"), problems: parsed.problems };
   const problems = stackProblems(parsed.value);
   if (problems.length > 0) return { ...refuse("not-a-stack-manifest"), problems };
-  const named = new Set(parsed.value.workloads.map(({ archive }) => archive));
+  const named = new Set(
+    parsed.value.workloads.map((workload) => (workload.type === "native" ? workload.archive : workload.image)),
+  );
   const present = new Set(artifact.archives.map(({ digest }) => digest));
   if ([...named].some((digest) => !present.has(digest))) return refuse("archive-missing");
   if (named.size !== artifact.archives.length) return refuse("archive-not-named");

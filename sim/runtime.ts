@@ -124,5 +124,6 @@ function behaviourOf(workload: Workload): Behaviour {
 }
 
 function configHashOf(workload: Workload): string {
-  return `${workload.archive}:${JSON.stringify([workload.argv, workload.env])}`;
+  const content = workload.type === "native" ? workload.archive : workload.image;
+  return `${content}:${JSON.stringify([workload.argv, workload.env])}`;
 }

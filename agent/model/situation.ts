@@ -292,7 +292,8 @@ function releasesOf(state: AgentState, { wants, here }: Situation): Observed["re
     if (!isNamed && release !== wants) continue;
     const changes = here?.get(release);
     if (changes === null) continue;
-    const archive = manifest.workloads[0]?.archive ?? "";
+    const [first] = manifest.workloads;
+    const archive = first?.type === "native" ? first.archive : "";
     const archiveBytes = blobs.get(archive)?.byteLength ?? 0;
     const missing = isNamed ? [] : [{ digest: archive, sizeBytes: archiveBytes }];
     releases.set(manifestDigest, { manifest, archiveBytes, missing, prepared: isNamed, ...changes });

@@ -12,5 +12,28 @@ export function isSameProbe(one: Probe, other: Probe): boolean {
       return other.kind === "tcp" && one.port === other.port;
     case "log":
       return other.kind === "log" && one.text === other.text && one.seen === other.seen;
+    case "node":
+      return other.kind === "node" && one.node === other.node;
+    case "topic":
+      return (
+        other.kind === "topic" &&
+        one.topic === other.topic &&
+        one.messageType === other.messageType &&
+        one.hzMin === other.hzMin &&
+        one.windowSec === other.windowSec &&
+        one.ageSecMax === other.ageSecMax &&
+        one.publishersMin === other.publishersMin
+      );
+    case "lifecycle":
+      return other.kind === "lifecycle" && one.node === other.node && one.state === other.state;
+    case "service":
+      return other.kind === "service" && one.service === other.service;
+    case "diagnostics":
+      return (
+        other.kind === "diagnostics" &&
+        one.status === other.status &&
+        one.levelMax === other.levelMax &&
+        one.ageSecMax === other.ageSecMax
+      );
   }
 }

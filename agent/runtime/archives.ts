@@ -106,7 +106,9 @@ function listingPath(folder: string): string {
 }
 
 function archivesOf(set: SetOnDisk): readonly string[] {
-  return [...new Set(set.manifest.workloads.map(({ archive }) => archive))];
+  return [
+    ...new Set(set.manifest.workloads.flatMap((workload) => (workload.type === "native" ? [workload.archive] : []))),
+  ];
 }
 
 async function* untilAborted(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {

@@ -42,6 +42,12 @@ export function processProber(output: OutputSearch, probeAddress: string = LOOPB
         case "http":
         case "tcp":
           return instance.state.kind === "running" ? await lookAtPort(probe, hosts, limited) : UNSEEN;
+        case "node":
+        case "topic":
+        case "lifecycle":
+        case "service":
+        case "diagnostics":
+          return UNSEEN;
       }
     },
   };

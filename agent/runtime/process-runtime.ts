@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { Clock } from "@muto/kit/clock";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
-import type { StackManifest, Workload } from "@muto/spec";
+import type { NativeWorkload, StackManifest, Workload } from "@muto/spec";
 import type { BlobReader, Instance, PrepareResult, Runtime, SetOnDisk, StartResult, StopResult } from "../ports.ts";
 import { archiveFolder, unpackedArchives, type Archives } from "./archives.ts";
 import { InstanceWatch } from "./instance-watch.ts";
@@ -105,6 +105,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
 
   async start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult> {
     const folder = this.#folder(instanceId);
+    if (workload.type !== "native") return { ok: false, problem: "start-refused", code: "NO_CONTAINER_ENGINE" };
     const order = runOrder(this.#options, set, workload, folder);
     if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
     // What is only being made must not look abandoned to an inspection at the same time.
@@ -248,7 +249,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
 function runOrder(
   options: ProcessRuntimeOptions,
   set: SetOnDisk,
-  workload: Workload,
+  workload: NativeWorkload,
   { instanceId }: RunFolder,
 ): RunOrder | undefined {
   const cwd = archiveFolder(set, workload.archive);

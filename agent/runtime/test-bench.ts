@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { systemClock } from "@muto/kit/clock";
 import { systemDisk } from "@muto/kit/disk";
 import { silentLogger } from "@muto/kit/logger";
-import type { Probe, StackManifest, Workload } from "@muto/spec";
+import type { NativeWorkload, Probe, StackManifest, Workload } from "@muto/spec";
 import type { Instance, SetOnDisk } from "../ports.ts";
 import { ProcessRuntime, type ProcessRuntimeOptions } from "./process-runtime.ts";
 
@@ -18,7 +18,11 @@ export interface Bench extends AsyncDisposable {
   /** Another agent's runtime over the same folder, as after a restart. */
   another(options?: Partial<ProcessRuntimeOptions>): ProcessRuntime;
   /** A set with one workload per program; a program is the text of an executable file. */
-  set(programs: Readonly<Record<string, string>>, details?: Partial<Workload>, probes?: readonly Probe[]): SetOnDisk;
+  set(
+    programs: Readonly<Record<string, string>>,
+    details?: Partial<NativeWorkload>,
+    probes?: readonly Probe[],
+  ): SetOnDisk;
   /** Process id of the supervisor that owns an instance. */
   supervisorOf(instanceId: string): number;
   /** Starts a workload of a set under a new id, and fails the test when that is refused. */
@@ -155,12 +159,17 @@ async function killWorkload(runtime: ProcessRuntime, instanceId: string): Promis
   }
 }
 
-export function workloadOf(name: string): Workload {
+export function workloadOf(name: string): NativeWorkload {
   return {
     name,
     type: "native",
     archive: ARCHIVE,
     argv: [name],
+    setup: [],
+    launchArguments: {},
+    params: [],
+    resources: {},
+    gpus: "none",
     env: {},
     dependsOn: [],
     stop: { signal: "SIGINT", limitSec: 1 },

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import type { StackManifest, Workload } from "@muto/spec";
+import type { NativeWorkload, StackManifest } from "@muto/spec";
 import { manifestOf, workloadOf } from "./test-bench.ts";
 import { programPath, workloadConfigHash, workloadEnvironment } from "./workload-config.ts";
 
-const workload: Workload = { ...workloadOf("nav"), argv: ["bin/nav", "--fast"], env: { A: "1", B: "2" } };
+const workload: NativeWorkload = { ...workloadOf("nav"), argv: ["bin/nav", "--fast"], env: { A: "1", B: "2" } };
 const manifest: StackManifest = manifestOf([workload]);
-const hash = (change: Partial<Workload> = {}, ros: StackManifest["ros"] = manifest.ros) =>
+const hash = (change: Partial<NativeWorkload> = {}, ros: StackManifest["ros"] = manifest.ros) =>
   workloadConfigHash({ ...manifest, ros }, { ...workload, ...change });
 
 describe("the configuration hash", () => {
@@ -21,7 +21,7 @@ describe("the configuration hash", () => {
     assert.match(hash(), /^sha256:[0-9a-f]{64}$/);
   });
 
-  const changes: readonly (readonly [string, Partial<Workload>, StackManifest["ros"]?])[] = [
+  const changes: readonly (readonly [string, Partial<NativeWorkload>, StackManifest["ros"]?])[] = [
     ["an argument", { argv: ["bin/nav", "--slow"] }],
     ["arguments cut differently", { argv: ["bin/nav", "--fa", "st"] }],
     ["a variable", { env: { A: "1", B: "3" } }],

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join, normalize, sep } from "node:path";
-import type { StackManifest, Workload } from "@muto/spec";
+import type { NativeWorkload, StackManifest } from "@muto/spec";
 
 /**
  * The only variables of the agent's own environment that a workload may see: the agent holds tokens and keys, and a
@@ -23,7 +23,7 @@ export const IDENTITY_MARKS = { set: "MUTO_SET", workload: "MUTO_WORKLOAD", conf
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** `sha256:…` over all that decides what the process is and how it is stopped; equal for equal configurations, whatever the order of keys. */
-export function workloadConfigHash(manifest: StackManifest, workload: Workload): string {
+export function workloadConfigHash(manifest: StackManifest, workload: NativeWorkload): string {
   const { archive, argv, stop } = workload;
   const environment = Object.entries({ ...rosEnvironment(manifest), ...workload.env }).toSorted(byName);
   const configuration = JSON.stringify([archive, argv, environment, stop.signal, stop.limitSec]);
@@ -33,7 +33,7 @@ export function workloadConfigHash(manifest: StackManifest, workload: Workload):
 /** Everything that the workload's environment holds; what comes later wins, and our marks cannot be overridden. */
 export function workloadEnvironment(
   manifest: StackManifest,
-  workload: Workload,
+  workload: NativeWorkload,
   host: HostEnvironment,
   marks: InstanceMarks,
 ): Readonly<Record<string, string>> {

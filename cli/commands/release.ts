@@ -286,7 +286,11 @@ function releaseText(release: Release, nowMs: number): string {
 }
 
 function stackText(manifest: StackManifest): string {
-  const workloads = manifest.workloads.map((workload) => [workload.name, workload.type, workload.argv.join(" ")]);
+  const workloads = manifest.workloads.map((workload) => [
+    workload.name,
+    workload.type,
+    (workload.argv ?? []).join(" "),
+  ]);
   const probes = manifest.healthModel.probes.map((probe) => [probe.name, probe.kind, probe.workload]);
   return `${manifest.name} ${manifest.version}\n\n${table(["workload", "type", "argv"], workloads)}\n${table(["probe", "kind", "workload"], probes)}`;
 }

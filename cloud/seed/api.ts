@@ -131,7 +131,11 @@ function sourceOf(published: ReadonlyMap<string, StackManifest>, signer: Signer)
       return {
         ok: true,
         manifest,
-        archives: manifest.workloads.map(({ archive }) => ({ digest: archive, ref: `${dockerReference}@${archive}` })),
+        archives: manifest.workloads.flatMap((workload) =>
+          workload.type === "native"
+            ? [{ digest: workload.archive, ref: `${dockerReference}@${workload.archive}` }]
+            : [],
+        ),
         signatures: [signature],
         signatureRef: `cosign://${dockerReference}@${manifestDigest}`,
         keyids: [signer.publicKey.keyid],

@@ -111,7 +111,14 @@ export interface MqttConfig {
 }
 
 export interface RuntimeConfig {
-  readonly adapter: "process";
+  /** What runs native workloads. process needs nothing of the computer; systemd starts transient units; none refuses them. */
+  readonly adapter: "process" | "systemd" | "none";
+  /** auto takes a mount and process namespace where the kernel allows one and reports `degraded` where not; required refuses to start without. */
+  readonly isolation: "auto" | "required";
+  /** Folder at which every native workload sees its archive and runs; install trees of colcon cannot be moved. Left out, a workload runs where its archive was unpacked. */
+  readonly prefix?: FilePath;
+  readonly oci?: OciConfig;
+  readonly allow: AllowConfig;
   /** Loopback address that probes look at; workloads find it in MUTO_PROBE_ADDRESS. Another one lets several vehicles share one computer. */
   readonly probeAddress: string;
   readonly startLimitSec: number;
@@ -119,10 +126,55 @@ export interface RuntimeConfig {
 
 /** RuntimeConfig as it may be written: what has a default may be left out. */
 export interface RuntimeConfigInput {
-  readonly adapter?: "process";
+  /** What runs native workloads. process needs nothing of the computer; systemd starts transient units; none refuses them. */
+  readonly adapter?: "process" | "systemd" | "none";
+  /** auto takes a mount and process namespace where the kernel allows one and reports `degraded` where not; required refuses to start without. */
+  readonly isolation?: "auto" | "required";
+  /** Folder at which every native workload sees its archive and runs; install trees of colcon cannot be moved. Left out, a workload runs where its archive was unpacked. */
+  readonly prefix?: FilePath;
+  readonly oci?: OciConfig;
+  readonly allow?: AllowConfigInput;
   /** Loopback address that probes look at; workloads find it in MUTO_PROBE_ADDRESS. Another one lets several vehicles share one computer. */
   readonly probeAddress?: string;
   readonly startLimitSec?: number;
+}
+
+/** Left out, workloads of images are refused. */
+export interface OciConfig {
+  /** Unix socket of a Docker-compatible engine. Left out, the usual places of Podman and Docker are looked at. */
+  readonly socket?: FilePath;
+}
+
+/** What a release may have of this computer beside its own folder. Nothing, unless it is named here. */
+export interface AllowConfig {
+  /** Device files, or folders of them (then with a slash at the end). */
+  readonly devices: readonly FilePath[];
+  /** Folders that may be mounted, read-only unless `writable` names them too. */
+  readonly mounts: readonly FilePath[];
+  readonly writable: readonly FilePath[];
+  readonly capabilities: readonly string[];
+  readonly privileged: boolean;
+  readonly hostNetwork: boolean;
+  readonly hostIpc: boolean;
+  readonly gpus: boolean;
+  /** Whether a container may run as user 0 of the computer. */
+  readonly rootUser: boolean;
+}
+
+/** AllowConfig as it may be written: what has a default may be left out. */
+export interface AllowConfigInput {
+  /** Device files, or folders of them (then with a slash at the end). */
+  readonly devices?: readonly FilePath[];
+  /** Folders that may be mounted, read-only unless `writable` names them too. */
+  readonly mounts?: readonly FilePath[];
+  readonly writable?: readonly FilePath[];
+  readonly capabilities?: readonly string[];
+  readonly privileged?: boolean;
+  readonly hostNetwork?: boolean;
+  readonly hostIpc?: boolean;
+  readonly gpus?: boolean;
+  /** Whether a container may run as user 0 of the computer. */
+  readonly rootUser?: boolean;
 }
 
 /** The floor. The defaults are the safe ones. */
@@ -610,7 +662,7 @@ export interface ProbeEvidence {
   readonly reasonCode: ReasonCode;
   readonly probe: Name;
   readonly workload?: Name;
-  readonly probeKind: "process" | "http" | "tcp" | "log";
+  readonly probeKind: "process" | "http" | "tcp" | "log" | "node" | "topic" | "lifecycle" | "service" | "diagnostics";
   readonly met: boolean;
   readonly seen?: number | boolean | null;
   readonly before: boolean | null;
@@ -1340,37 +1392,153 @@ export interface HoldSignal {
   readonly why?: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
 }
 
-/** One native process, unpacked from an archive of this artifact. argv is an array; there is no shell. */
-export interface Workload {
+/** One thing that runs: a container of an image, or a native process from an archive. argv is an array; there is no shell. The one substitution in argv and launch arguments is $(params NAME), the path of an inline parameter file. */
+export type Workload = NativeWorkload | OciWorkload;
+
+/** Workload as it may be written: what has a default may be left out. */
+export type WorkloadInput = NativeWorkloadInput | OciWorkloadInput;
+
+/** A process unpacked from an archive of this artifact, seen by it at the vehicle's fixed prefix where there is one. */
+export interface NativeWorkload {
   readonly name: Name;
   readonly type: "native";
   readonly archive: Digest;
-  /** The program, relative to the unpacked archive or an absolute path, and its arguments. */
-  readonly argv: readonly string[];
-  readonly env: { readonly [key: string]: string };
-  readonly dependsOn: readonly Dependency[];
+  /** The program and its arguments. The program is relative to the unpacked archive or an absolute path; with setup files, a bare name is looked up in the PATH that they make. */
+  readonly argv: Argv;
+  /** Shell files that are sourced in order before the program is executed (setup.bash of a ROS installation, local_setup.bash of an install tree); relative to the archive, or absolute. */
+  readonly setup: readonly FilePath[];
+  readonly launchArguments: LaunchArguments;
+  readonly params: ParameterFiles;
+  readonly env: Environment;
+  readonly dependsOn: Dependencies;
   readonly stop: StopRule;
+  readonly resources: Resources;
+  readonly gpus: Gpus;
   readonly oneshot: boolean;
 }
 
-/** Workload as it may be written: what has a default may be left out. */
-export interface WorkloadInput {
+/** NativeWorkload as it may be written: what has a default may be left out. */
+export interface NativeWorkloadInput {
   readonly name: Name;
   readonly type: "native";
   readonly archive: Digest;
-  /** The program, relative to the unpacked archive or an absolute path, and its arguments. */
-  readonly argv: readonly string[];
-  readonly env?: { readonly [key: string]: string };
-  readonly dependsOn?: readonly Dependency[];
+  /** The program and its arguments. The program is relative to the unpacked archive or an absolute path; with setup files, a bare name is looked up in the PATH that they make. */
+  readonly argv: Argv;
+  /** Shell files that are sourced in order before the program is executed (setup.bash of a ROS installation, local_setup.bash of an install tree); relative to the archive, or absolute. */
+  readonly setup?: readonly FilePath[];
+  readonly launchArguments?: LaunchArguments;
+  readonly params?: ParameterFiles;
+  readonly env?: Environment;
+  readonly dependsOn?: Dependencies;
   readonly stop?: StopRuleInput;
+  readonly resources?: Resources;
+  readonly gpus?: Gpus;
   readonly oneshot?: boolean;
 }
+
+/** A container. All capabilities are dropped and no new privileges can be had; devices, mounts, capabilities, GPUs and privileged are granted only as far as the vehicle's own configuration allows. */
+export interface OciWorkload {
+  readonly name: Name;
+  readonly type: "oci";
+  /** Digest of the image's OCI manifest (one platform), in the repository of this artifact. A tag is refused. */
+  readonly image: Digest;
+  /** Replaces the image's command; left out, the image's own runs. */
+  readonly argv?: Argv;
+  readonly launchArguments: LaunchArguments;
+  readonly params: ParameterFiles;
+  readonly env: Environment;
+  readonly dependsOn: Dependencies;
+  readonly stop: StopRule;
+  readonly resources: Resources;
+  readonly gpus: Gpus;
+  readonly oneshot: boolean;
+  /** DDS discovery and shared memory need the host's; none cuts the workload off. */
+  readonly network: "host" | "none";
+  readonly ipc: "host" | "private";
+  /** User and group ids, numeric. */
+  readonly user?: string;
+  readonly capabilities: readonly Capability[];
+  readonly privileged: boolean;
+  readonly devices: readonly Device[];
+  readonly mounts: readonly Mount[];
+}
+
+/** OciWorkload as it may be written: what has a default may be left out. */
+export interface OciWorkloadInput {
+  readonly name: Name;
+  readonly type: "oci";
+  /** Digest of the image's OCI manifest (one platform), in the repository of this artifact. A tag is refused. */
+  readonly image: Digest;
+  /** Replaces the image's command; left out, the image's own runs. */
+  readonly argv?: Argv;
+  readonly launchArguments?: LaunchArguments;
+  readonly params?: ParameterFiles;
+  readonly env?: Environment;
+  readonly dependsOn?: Dependencies;
+  readonly stop?: StopRuleInput;
+  readonly resources?: Resources;
+  readonly gpus?: Gpus;
+  readonly oneshot?: boolean;
+  /** DDS discovery and shared memory need the host's; none cuts the workload off. */
+  readonly network?: "host" | "none";
+  readonly ipc?: "host" | "private";
+  /** User and group ids, numeric. */
+  readonly user?: string;
+  readonly capabilities?: readonly Capability[];
+  readonly privileged?: boolean;
+  readonly devices?: readonly DeviceInput[];
+  readonly mounts?: readonly MountInput[];
+}
+
+export interface Device {
+  readonly path: AbsolutePath;
+  readonly containerPath?: AbsolutePath;
+  readonly access: "r" | "rw" | "rwm";
+}
+
+/** Device as it may be written: what has a default may be left out. */
+export interface DeviceInput {
+  readonly path: AbsolutePath;
+  readonly containerPath?: AbsolutePath;
+  readonly access?: "r" | "rw" | "rwm";
+}
+
+export interface Mount {
+  readonly source: AbsolutePath;
+  readonly target: AbsolutePath;
+  readonly readOnly: boolean;
+}
+
+/** Mount as it may be written: what has a default may be left out. */
+export interface MountInput {
+  readonly source: AbsolutePath;
+  readonly target: AbsolutePath;
+  readonly readOnly?: boolean;
+}
+
+export type Argv = readonly string[];
+
+export type Environment = { readonly [key: string]: string };
+
+/** Appended to argv as name:=value, in the order of the names. */
+export type LaunchArguments = { readonly [key: string]: string };
+
+/** ROS parameter files, delivered read-only; a workload finds their folder in MUTO_PARAMS. */
+export type ParameterFiles = readonly ParameterFile[];
+
+export interface ParameterFile {
+  readonly name: Name;
+  readonly text: string;
+}
+
+export type Dependencies = readonly Dependency[];
 
 export interface Dependency {
   readonly workload: Name;
   readonly condition: "started" | "ready";
 }
 
+/** ros2 launch takes SIGINT, and leaves orphans on SIGTERM. */
 export interface StopRule {
   readonly signal: "SIGINT" | "SIGTERM";
   readonly limitSec: number;
@@ -1382,11 +1550,31 @@ export interface StopRuleInput {
   readonly limitSec?: number;
 }
 
+/** Limits; left out, there is none. An adapter that cannot hold one refuses the workload. */
+export interface Resources {
+  readonly memoryMb?: number;
+  readonly cpus?: number;
+  readonly pids?: number;
+}
+
+export type Gpus = "none" | "all";
+
+/** A Linux capability without its prefix. */
+export type Capability = string;
+
+/** An absolute path without parent steps. */
+export type AbsolutePath = string;
+
+/** A fully qualified name of the ROS graph. */
+export type RosName = string;
+
+export type RosType = string;
+
 /** All readiness probes must hold at once for stableForSec; liveness probes are watched from readiness on. */
-export type Probe = ProcessProbe | HttpProbe | TcpProbe | LogProbe;
+export type Probe = ProcessProbe | HttpProbe | TcpProbe | LogProbe | NodeProbe | TopicProbe | LifecycleProbe | ServiceProbe | DiagnosticsProbe;
 
 /** Probe as it may be written: what has a default may be left out. */
-export type ProbeInput = ProcessProbeInput | HttpProbeInput | TcpProbeInput | LogProbeInput;
+export type ProbeInput = ProcessProbeInput | HttpProbeInput | TcpProbeInput | LogProbeInput | NodeProbeInput | TopicProbeInput | LifecycleProbeInput | ServiceProbeInput | DiagnosticsProbeInput;
 
 export interface ProcessProbe {
   readonly kind: "process";
@@ -1462,7 +1650,113 @@ export interface LogProbeInput {
   readonly liveness?: boolean;
 }
 
-/** What runs on a vehicle, and when it counts as ready. Delivered as the configuration blob of an OCI artifact, so that one signed digest covers it and every archive it names. This version describes native workloads; readers refuse kinds they do not know. */
+/** The node is in the ROS graph. */
+export interface NodeProbe {
+  readonly kind: "node";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly node: RosName;
+  readonly liveness: boolean;
+}
+
+/** NodeProbe as it may be written: what has a default may be left out. */
+export interface NodeProbeInput {
+  readonly kind: "node";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly node: RosName;
+  readonly liveness?: boolean;
+}
+
+/** Messages come often enough, are young enough, from enough publishers; what is left out is not asked. */
+export interface TopicProbe {
+  readonly kind: "topic";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly topic: RosName;
+  readonly messageType: RosType;
+  readonly hzMin?: number;
+  readonly windowSec: number;
+  readonly ageSecMax?: number;
+  readonly publishersMin: number;
+  readonly liveness: boolean;
+}
+
+/** TopicProbe as it may be written: what has a default may be left out. */
+export interface TopicProbeInput {
+  readonly kind: "topic";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly topic: RosName;
+  readonly messageType: RosType;
+  readonly hzMin?: number;
+  readonly windowSec?: number;
+  readonly ageSecMax?: number;
+  readonly publishersMin?: number;
+  readonly liveness?: boolean;
+}
+
+/** A managed node is in the state. */
+export interface LifecycleProbe {
+  readonly kind: "lifecycle";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly node: RosName;
+  readonly state: "unconfigured" | "inactive" | "active" | "finalized";
+  readonly liveness: boolean;
+}
+
+/** LifecycleProbe as it may be written: what has a default may be left out. */
+export interface LifecycleProbeInput {
+  readonly kind: "lifecycle";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly node: RosName;
+  readonly state?: "unconfigured" | "inactive" | "active" | "finalized";
+  readonly liveness?: boolean;
+}
+
+/** A std_srvs/srv/Trigger service answers with success. */
+export interface ServiceProbe {
+  readonly kind: "service";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly service: RosName;
+  readonly liveness: boolean;
+}
+
+/** ServiceProbe as it may be written: what has a default may be left out. */
+export interface ServiceProbeInput {
+  readonly kind: "service";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly service: RosName;
+  readonly liveness?: boolean;
+}
+
+/** A named status on /diagnostics_agg, or the worst of all of them, is at most at the level; STALE never is. */
+export interface DiagnosticsProbe {
+  readonly kind: "diagnostics";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly status?: string;
+  readonly levelMax: "ok" | "warn" | "error";
+  readonly ageSecMax: number;
+  readonly liveness: boolean;
+}
+
+/** DiagnosticsProbe as it may be written: what has a default may be left out. */
+export interface DiagnosticsProbeInput {
+  readonly kind: "diagnostics";
+  readonly name: Name;
+  readonly workload: Name;
+  readonly status?: string;
+  readonly levelMax?: "ok" | "warn" | "error";
+  readonly ageSecMax?: number;
+  readonly liveness?: boolean;
+}
+
+/** What runs on a vehicle, and when it counts as ready. Delivered as the configuration blob of an OCI artifact, so that one signed digest covers it, every archive it names, and every image it names: images lie in the same repository as the artifact. Readers refuse kinds they do not know. */
 export interface StackManifest {
   readonly kind: "muto.stack/v1";
   readonly name: Name;

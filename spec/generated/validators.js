@@ -801,8 +801,315 @@ return errors === 0;
 }
 validate70.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema27 = {"$id":"muto:RuntimeConfig","type":"object","additionalProperties":false,"properties":{"adapter":{"enum":["process"],"default":"process"},"probeAddress":{"type":"string","pattern":"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$","default":"127.0.0.1"},"startLimitSec":{"type":"number","minimum":0.1,"maximum":300,"default":10}}};
-const pattern11 = new RegExp("^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$", "u");
+const schema27 = {"$id":"muto:RuntimeConfig","type":"object","additionalProperties":false,"properties":{"adapter":{"enum":["process","systemd","none"],"default":"process"},"isolation":{"enum":["auto","required"],"default":"auto"},"prefix":{"$ref":"muto:FilePath"},"oci":{"$ref":"muto:OciConfig"},"allow":{"$ref":"muto:AllowConfig","default":{}},"probeAddress":{"type":"string","pattern":"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$","default":"127.0.0.1"},"startLimitSec":{"type":"number","minimum":0.1,"maximum":300,"default":10}}};
+const schema28 = {"$id":"muto:OciConfig","type":"object","additionalProperties":false,"properties":{"socket":{"$ref":"muto:FilePath"}}};
+
+function validate77(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:OciConfig" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate77.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+for(const key0 in data){
+if(!(key0 === "socket")){
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+if(data.socket !== undefined){
+if(!(validate63(data.socket, {instancePath:instancePath+"/socket",parentData:data,parentDataProperty:"socket",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate77.errors = vErrors;
+return errors === 0;
+}
+validate77.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema29 = {"$id":"muto:AllowConfig","type":"object","additionalProperties":false,"properties":{"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:FilePath"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:FilePath"}},"writable":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:FilePath"}},"capabilities":{"type":"array","maxItems":16,"default":[],"items":{"type":"string","pattern":"^[A-Z][A-Z0-9_]{2,30}$"}},"privileged":{"type":"boolean","default":false},"hostNetwork":{"type":"boolean","default":true},"hostIpc":{"type":"boolean","default":true},"gpus":{"type":"boolean","default":false},"rootUser":{"type":"boolean","default":true}}};
+const pattern11 = new RegExp("^[A-Z][A-Z0-9_]{2,30}$", "u");
+
+function validate80(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:AllowConfig" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate80.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.devices === undefined){
+data.devices = [];
+}
+if(data.mounts === undefined){
+data.mounts = [];
+}
+if(data.writable === undefined){
+data.writable = [];
+}
+if(data.capabilities === undefined){
+data.capabilities = [];
+}
+if(data.privileged === undefined){
+data.privileged = false;
+}
+if(data.hostNetwork === undefined){
+data.hostNetwork = true;
+}
+if(data.hostIpc === undefined){
+data.hostIpc = true;
+}
+if(data.gpus === undefined){
+data.gpus = false;
+}
+if(data.rootUser === undefined){
+data.rootUser = true;
+}
+for(const key0 in data){
+if(!(func1.call(schema29.properties, key0))){
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+let data0 = data.devices;
+if(Array.isArray(data0)){
+if(data0.length > 64){
+const err1 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+const len0 = data0.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate63(data0[i0], {instancePath:instancePath+"/devices/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err2 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+let data2 = data.mounts;
+if(Array.isArray(data2)){
+if(data2.length > 64){
+const err3 = {instancePath:instancePath+"/mounts",schemaPath:"#/properties/mounts/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+const len1 = data2.length;
+for(let i1=0; i1<len1; i1++){
+if(!(validate63(data2[i1], {instancePath:instancePath+"/mounts/" + i1,parentData:data2,parentDataProperty:i1,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err4 = {instancePath:instancePath+"/mounts",schemaPath:"#/properties/mounts/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+let data4 = data.writable;
+if(Array.isArray(data4)){
+if(data4.length > 64){
+const err5 = {instancePath:instancePath+"/writable",schemaPath:"#/properties/writable/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+const len2 = data4.length;
+for(let i2=0; i2<len2; i2++){
+if(!(validate63(data4[i2], {instancePath:instancePath+"/writable/" + i2,parentData:data4,parentDataProperty:i2,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err6 = {instancePath:instancePath+"/writable",schemaPath:"#/properties/writable/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+let data6 = data.capabilities;
+if(Array.isArray(data6)){
+if(data6.length > 16){
+const err7 = {instancePath:instancePath+"/capabilities",schemaPath:"#/properties/capabilities/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+const len3 = data6.length;
+for(let i3=0; i3<len3; i3++){
+let data7 = data6[i3];
+if(typeof data7 === "string"){
+if(!pattern11.test(data7)){
+const err8 = {instancePath:instancePath+"/capabilities/" + i3,schemaPath:"#/properties/capabilities/items/pattern",keyword:"pattern",params:{pattern: "^[A-Z][A-Z0-9_]{2,30}$"},message:"must match pattern \""+"^[A-Z][A-Z0-9_]{2,30}$"+"\""};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+else {
+const err9 = {instancePath:instancePath+"/capabilities/" + i3,schemaPath:"#/properties/capabilities/items/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+}
+else {
+const err10 = {instancePath:instancePath+"/capabilities",schemaPath:"#/properties/capabilities/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+if(typeof data.privileged !== "boolean"){
+const err11 = {instancePath:instancePath+"/privileged",schemaPath:"#/properties/privileged/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+if(typeof data.hostNetwork !== "boolean"){
+const err12 = {instancePath:instancePath+"/hostNetwork",schemaPath:"#/properties/hostNetwork/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+if(typeof data.hostIpc !== "boolean"){
+const err13 = {instancePath:instancePath+"/hostIpc",schemaPath:"#/properties/hostIpc/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+if(typeof data.gpus !== "boolean"){
+const err14 = {instancePath:instancePath+"/gpus",schemaPath:"#/properties/gpus/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+if(typeof data.rootUser !== "boolean"){
+const err15 = {instancePath:instancePath+"/rootUser",schemaPath:"#/properties/rootUser/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+else {
+const err16 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+validate80.errors = vErrors;
+return errors === 0;
+}
+validate80.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const pattern12 = new RegExp("^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$", "u");
 
 function validate75(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RuntimeConfig" */;
@@ -819,6 +1126,12 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.adapter === undefined){
 data.adapter = "process";
 }
+if(data.isolation === undefined){
+data.isolation = "auto";
+}
+if(data.allow === undefined){
+data.allow = {};
+}
 if(data.probeAddress === undefined){
 data.probeAddress = "127.0.0.1";
 }
@@ -826,7 +1139,7 @@ if(data.startLimitSec === undefined){
 data.startLimitSec = 10;
 }
 for(const key0 in data){
-if(!(((key0 === "adapter") || (key0 === "probeAddress")) || (key0 === "startLimitSec"))){
+if(!(((((((key0 === "adapter") || (key0 === "isolation")) || (key0 === "prefix")) || (key0 === "oci")) || (key0 === "allow")) || (key0 === "probeAddress")) || (key0 === "startLimitSec"))){
 const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err0];
@@ -837,7 +1150,8 @@ vErrors.push(err0);
 errors++;
 }
 }
-if(!(data.adapter === "process")){
+let data0 = data.adapter;
+if(!(((data0 === "process") || (data0 === "systemd")) || (data0 === "none"))){
 const err1 = {instancePath:instancePath+"/adapter",schemaPath:"#/properties/adapter/enum",keyword:"enum",params:{allowedValues: schema27.properties.adapter.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
@@ -847,10 +1161,9 @@ vErrors.push(err1);
 }
 errors++;
 }
-let data1 = data.probeAddress;
-if(typeof data1 === "string"){
-if(!pattern11.test(data1)){
-const err2 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/pattern",keyword:"pattern",params:{pattern: "^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"},message:"must match pattern \""+"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"+"\""};
+let data1 = data.isolation;
+if(!((data1 === "auto") || (data1 === "required"))){
+const err2 = {instancePath:instancePath+"/isolation",schemaPath:"#/properties/isolation/enum",keyword:"enum",params:{allowedValues: schema27.properties.isolation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -859,9 +1172,26 @@ vErrors.push(err2);
 }
 errors++;
 }
+if(data.prefix !== undefined){
+if(!(validate63(data.prefix, {instancePath:instancePath+"/prefix",parentData:data,parentDataProperty:"prefix",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
 }
-else {
-const err3 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/type",keyword:"type",params:{type: "string"},message:"must be string"};
+}
+if(data.oci !== undefined){
+if(!(validate77(data.oci, {instancePath:instancePath+"/oci",parentData:data,parentDataProperty:"oci",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+errors = vErrors.length;
+}
+}
+if(!(validate80(data.allow, {instancePath:instancePath+"/allow",parentData:data,parentDataProperty:"allow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+errors = vErrors.length;
+}
+let data5 = data.probeAddress;
+if(typeof data5 === "string"){
+if(!pattern12.test(data5)){
+const err3 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/pattern",keyword:"pattern",params:{pattern: "^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"},message:"must match pattern \""+"^127(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -870,10 +1200,9 @@ vErrors.push(err3);
 }
 errors++;
 }
-let data2 = data.startLimitSec;
-if((typeof data2 == "number") && (isFinite(data2))){
-if(data2 > 300 || isNaN(data2)){
-const err4 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/maximum",keyword:"maximum",params:{comparison: "<=", limit: 300},message:"must be <= 300"};
+}
+else {
+const err4 = {instancePath:instancePath+"/probeAddress",schemaPath:"#/properties/probeAddress/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -882,8 +1211,10 @@ vErrors.push(err4);
 }
 errors++;
 }
-if(data2 < 0.1 || isNaN(data2)){
-const err5 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
+let data6 = data.startLimitSec;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 > 300 || isNaN(data6)){
+const err5 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/maximum",keyword:"maximum",params:{comparison: "<=", limit: 300},message:"must be <= 300"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -892,9 +1223,8 @@ vErrors.push(err5);
 }
 errors++;
 }
-}
-else {
-const err6 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(data6 < 0.1 || isNaN(data6)){
+const err6 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -905,7 +1235,7 @@ errors++;
 }
 }
 else {
-const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+const err7 = {instancePath:instancePath+"/startLimitSec",schemaPath:"#/properties/startLimitSec/type",keyword:"type",params:{type: "number"},message:"must be number"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -914,18 +1244,29 @@ vErrors.push(err7);
 }
 errors++;
 }
+}
+else {
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
 validate75.errors = vErrors;
 return errors === 0;
 }
 validate75.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema28 = {"$id":"muto:SafetyConfig","type":"object","additionalProperties":false,"properties":{"requireStationary":{"type":"boolean","default":true},"denyAutonomous":{"type":"boolean","default":true},"batteryPctMin":{"type":"integer","minimum":0,"maximum":100,"default":0},"speedMpsMax":{"type":"number","minimum":0,"maximum":5,"default":0.1},"yawRateRadpsMax":{"type":"number","minimum":0,"maximum":1,"default":0.05},"standstillSec":{"type":"number","minimum":0,"maximum":3600,"default":120},"requireParked":{"type":"boolean","default":false},"diskReserveMb":{"type":"integer","minimum":0,"default":512}}};
+const schema30 = {"$id":"muto:SafetyConfig","type":"object","additionalProperties":false,"properties":{"requireStationary":{"type":"boolean","default":true},"denyAutonomous":{"type":"boolean","default":true},"batteryPctMin":{"type":"integer","minimum":0,"maximum":100,"default":0},"speedMpsMax":{"type":"number","minimum":0,"maximum":5,"default":0.1},"yawRateRadpsMax":{"type":"number","minimum":0,"maximum":1,"default":0.05},"standstillSec":{"type":"number","minimum":0,"maximum":3600,"default":120},"requireParked":{"type":"boolean","default":false},"diskReserveMb":{"type":"integer","minimum":0,"default":512}}};
 
-function validate77(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate86(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SafetyConfig" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate77.evaluated;
+const evaluated0 = validate86.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1165,22 +1506,22 @@ vErrors.push(err18);
 }
 errors++;
 }
-validate77.errors = vErrors;
+validate86.errors = vErrors;
 return errors === 0;
 }
-validate77.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate86.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema29 = {"$id":"muto:SignalsConfig","type":"object","required":["speed","mode","battery"],"additionalProperties":false,"properties":{"speed":{"$ref":"muto:SignalSource"},"yawRate":{"$ref":"muto:SignalSource"},"mode":{"$ref":"muto:SignalSource"},"battery":{"$ref":"muto:SignalSource"},"parked":{"$ref":"muto:SignalSource"},"hold":{"$ref":"muto:SignalSource"},"metered":{"$ref":"muto:SignalSource"},"providers":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:SignalProvider"}}}};
-const schema30 = {"$id":"muto:SignalSource","oneOf":[{"const":"none"},{"type":"array","minItems":1,"maxItems":8,"uniqueItems":true,"items":{"$ref":"muto:SourceRef"}}]};
-const schema31 = {"$id":"muto:SourceRef","type":"object","required":["provider"],"additionalProperties":false,"properties":{"provider":{"$ref":"muto:Name"},"optional":{"type":"boolean","default":false},"freshForSec":{"type":"number","minimum":0.05,"maximum":3600,"default":2}}};
-const schema32 = {"$id":"muto:Name","type":"string","pattern":"^[a-z0-9][a-z0-9._-]{0,62}$"};
-const pattern12 = new RegExp("^[a-z0-9][a-z0-9._-]{0,62}$", "u");
+const schema31 = {"$id":"muto:SignalsConfig","type":"object","required":["speed","mode","battery"],"additionalProperties":false,"properties":{"speed":{"$ref":"muto:SignalSource"},"yawRate":{"$ref":"muto:SignalSource"},"mode":{"$ref":"muto:SignalSource"},"battery":{"$ref":"muto:SignalSource"},"parked":{"$ref":"muto:SignalSource"},"hold":{"$ref":"muto:SignalSource"},"metered":{"$ref":"muto:SignalSource"},"providers":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:SignalProvider"}}}};
+const schema32 = {"$id":"muto:SignalSource","oneOf":[{"const":"none"},{"type":"array","minItems":1,"maxItems":8,"uniqueItems":true,"items":{"$ref":"muto:SourceRef"}}]};
+const schema33 = {"$id":"muto:SourceRef","type":"object","required":["provider"],"additionalProperties":false,"properties":{"provider":{"$ref":"muto:Name"},"optional":{"type":"boolean","default":false},"freshForSec":{"type":"number","minimum":0.05,"maximum":3600,"default":2}}};
+const schema34 = {"$id":"muto:Name","type":"string","pattern":"^[a-z0-9][a-z0-9._-]{0,62}$"};
+const pattern13 = new RegExp("^[a-z0-9][a-z0-9._-]{0,62}$", "u");
 
-function validate82(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate91(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Name" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate82.evaluated;
+const evaluated0 = validate91.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1188,7 +1529,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern12.test(data)){
+if(!pattern13.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9._-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9._-]{0,62}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -1209,17 +1550,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate82.errors = vErrors;
+validate91.errors = vErrors;
 return errors === 0;
 }
-validate82.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate91.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate81(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate90(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SourceRef" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate81.evaluated;
+const evaluated0 = validate90.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1256,8 +1597,8 @@ errors++;
 }
 }
 if(data.provider !== undefined){
-if(!(validate82(data.provider, {instancePath:instancePath+"/provider",parentData:data,parentDataProperty:"provider",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.provider, {instancePath:instancePath+"/provider",parentData:data,parentDataProperty:"provider",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -1315,18 +1656,18 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate81.errors = vErrors;
+validate90.errors = vErrors;
 return errors === 0;
 }
-validate81.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate90.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const func0 = module2.default;
 
-function validate80(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate89(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalSource" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate80.evaluated;
+const evaluated0 = validate89.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1376,8 +1717,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate81(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+if(!(validate90(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
 errors = vErrors.length;
 }
 }
@@ -1445,20 +1786,20 @@ vErrors = null;
 }
 }
 }
-validate80.errors = vErrors;
+validate89.errors = vErrors;
 evaluated0.items = items0;
 return errors === 0;
 }
-validate80.evaluated = {"dynamicProps":false,"dynamicItems":true};
+validate89.evaluated = {"dynamicProps":false,"dynamicItems":true};
 
-const schema33 = {"$id":"muto:SignalProvider","type":"object","oneOf":[{"$ref":"muto:FileProvider"},{"$ref":"muto:SocketProvider"}],"discriminator":{"propertyName":"kind"}};
-const schema34 = {"$id":"muto:FileProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"file"},"path":{"$ref":"muto:FilePath"}}};
+const schema35 = {"$id":"muto:SignalProvider","type":"object","oneOf":[{"$ref":"muto:FileProvider"},{"$ref":"muto:SocketProvider"}],"discriminator":{"propertyName":"kind"}};
+const schema36 = {"$id":"muto:FileProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"file"},"path":{"$ref":"muto:FilePath"}}};
 
-function validate93(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate102(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:FileProvider" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate93.evaluated;
+const evaluated0 = validate102.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1509,8 +1850,8 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -1543,19 +1884,19 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate93.errors = vErrors;
+validate102.errors = vErrors;
 return errors === 0;
 }
-validate93.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate102.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema35 = {"$id":"muto:SocketProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"socket"},"path":{"type":"string","pattern":"^[^\\u0000-\\u001f\\u007f]+$","maxLength":100}}};
-const pattern13 = new RegExp("^[^\\u0000-\\u001f\\u007f]+$", "u");
+const schema37 = {"$id":"muto:SocketProvider","type":"object","required":["name","kind","path"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"kind":{"const":"socket"},"path":{"type":"string","pattern":"^[^\\u0000-\\u001f\\u007f]+$","maxLength":100}}};
+const pattern14 = new RegExp("^[^\\u0000-\\u001f\\u007f]+$", "u");
 
-function validate96(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate105(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SocketProvider" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate96.evaluated;
+const evaluated0 = validate105.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1606,8 +1947,8 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -1636,7 +1977,7 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(!pattern13.test(data2)){
+if(!pattern14.test(data2)){
 const err6 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000-\\u001f\\u007f]+$"},message:"must match pattern \""+"^[^\\u0000-\\u001f\\u007f]+$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -1669,17 +2010,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate96.errors = vErrors;
+validate105.errors = vErrors;
 return errors === 0;
 }
-validate96.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate105.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate92(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate101(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalProvider" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate92.evaluated;
+const evaluated0 = validate101.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1690,15 +2031,15 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "file"){
-if(!(validate93(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
+if(!(validate102(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "socket"){
-if(!(validate96(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
+if(!(validate105(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -1737,18 +2078,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate92.errors = vErrors;
+validate101.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate92.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate101.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate79(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate88(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalsConfig" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate79.evaluated;
+const evaluated0 = validate88.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1802,44 +2143,44 @@ errors++;
 }
 }
 if(data.speed !== undefined){
-if(!(validate80(data.speed, {instancePath:instancePath+"/speed",parentData:data,parentDataProperty:"speed",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.speed, {instancePath:instancePath+"/speed",parentData:data,parentDataProperty:"speed",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.yawRate !== undefined){
-if(!(validate80(data.yawRate, {instancePath:instancePath+"/yawRate",parentData:data,parentDataProperty:"yawRate",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.yawRate, {instancePath:instancePath+"/yawRate",parentData:data,parentDataProperty:"yawRate",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.mode !== undefined){
-if(!(validate80(data.mode, {instancePath:instancePath+"/mode",parentData:data,parentDataProperty:"mode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.mode, {instancePath:instancePath+"/mode",parentData:data,parentDataProperty:"mode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.battery !== undefined){
-if(!(validate80(data.battery, {instancePath:instancePath+"/battery",parentData:data,parentDataProperty:"battery",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.battery, {instancePath:instancePath+"/battery",parentData:data,parentDataProperty:"battery",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.parked !== undefined){
-if(!(validate80(data.parked, {instancePath:instancePath+"/parked",parentData:data,parentDataProperty:"parked",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.parked, {instancePath:instancePath+"/parked",parentData:data,parentDataProperty:"parked",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.hold !== undefined){
-if(!(validate80(data.hold, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.hold, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
 if(data.metered !== undefined){
-if(!(validate80(data.metered, {instancePath:instancePath+"/metered",parentData:data,parentDataProperty:"metered",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+if(!(validate89(data.metered, {instancePath:instancePath+"/metered",parentData:data,parentDataProperty:"metered",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
 errors = vErrors.length;
 }
 }
@@ -1857,8 +2198,8 @@ errors++;
 }
 const len0 = data7.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate92(data7[i0], {instancePath:instancePath+"/providers/" + i0,parentData:data7,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
+if(!(validate101(data7[i0], {instancePath:instancePath+"/providers/" + i0,parentData:data7,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
 errors = vErrors.length;
 }
 }
@@ -1884,18 +2225,18 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate79.errors = vErrors;
+validate88.errors = vErrors;
 return errors === 0;
 }
-validate79.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate88.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema36 = {"$id":"muto:ChangeConfig","type":"object","additionalProperties":false,"properties":{"file":{"$ref":"muto:FilePath"},"acknowledgementRequired":{"type":"boolean","default":false},"acknowledgementTimeoutSec":{"type":"number","minimum":0.1,"maximum":600,"default":10}}};
+const schema38 = {"$id":"muto:ChangeConfig","type":"object","additionalProperties":false,"properties":{"file":{"$ref":"muto:FilePath"},"acknowledgementRequired":{"type":"boolean","default":false},"acknowledgementTimeoutSec":{"type":"number","minimum":0.1,"maximum":600,"default":10}}};
 
-function validate102(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate111(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ChangeConfig" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate102.evaluated;
+const evaluated0 = validate111.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -1981,18 +2322,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate102.errors = vErrors;
+validate111.errors = vErrors;
 return errors === 0;
 }
-validate102.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate111.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema37 = {"$id":"muto:LimitsConfig","type":"object","additionalProperties":false,"properties":{"clockAheadSecMax":{"type":"integer","minimum":60,"default":86400},"outputTailBytes":{"type":"integer","minimum":0,"maximum":1048576,"default":65536}}};
+const schema39 = {"$id":"muto:LimitsConfig","type":"object","additionalProperties":false,"properties":{"clockAheadSecMax":{"type":"integer","minimum":60,"default":86400},"outputTailBytes":{"type":"integer","minimum":0,"maximum":1048576,"default":65536}}};
 
-function validate105(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate114(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LimitsConfig" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate105.evaluated;
+const evaluated0 = validate114.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2085,10 +2426,10 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate105.errors = vErrors;
+validate114.errors = vErrors;
 return errors === 0;
 }
-validate105.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate114.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
 function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -2239,22 +2580,22 @@ if(!(validate75(data.runtime, {instancePath:instancePath+"/runtime",parentData:d
 vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
 errors = vErrors.length;
 }
-if(!(validate77(data.safety, {instancePath:instancePath+"/safety",parentData:data,parentDataProperty:"safety",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+if(!(validate86(data.safety, {instancePath:instancePath+"/safety",parentData:data,parentDataProperty:"safety",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
 errors = vErrors.length;
 }
 if(data.signals !== undefined){
-if(!(validate79(data.signals, {instancePath:instancePath+"/signals",parentData:data,parentDataProperty:"signals",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+if(!(validate88(data.signals, {instancePath:instancePath+"/signals",parentData:data,parentDataProperty:"signals",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate102(data.changeInProgress, {instancePath:instancePath+"/changeInProgress",parentData:data,parentDataProperty:"changeInProgress",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
+if(!(validate111(data.changeInProgress, {instancePath:instancePath+"/changeInProgress",parentData:data,parentDataProperty:"changeInProgress",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
 errors = vErrors.length;
 }
-if(!(validate105(data.limits, {instancePath:instancePath+"/limits",parentData:data,parentDataProperty:"limits",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
+if(!(validate114(data.limits, {instancePath:instancePath+"/limits",parentData:data,parentDataProperty:"limits",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
 errors = vErrors.length;
 }
 }
@@ -2273,16 +2614,16 @@ return errors === 0;
 }
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateAssignment = validate107;
-const schema38 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
-const schema39 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
-const pattern14 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+export const validateAssignment = validate116;
+const schema40 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
+const schema41 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
+const pattern15 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
 
-function validate108(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate117(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Tenant" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate108.evaluated;
+const evaluated0 = validate117.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2290,7 +2631,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern14.test(data)){
+if(!pattern15.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2311,18 +2652,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate108.errors = vErrors;
+validate117.errors = vErrors;
 return errors === 0;
 }
-validate108.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate117.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema40 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991};
+const schema42 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991};
 
-function validate111(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate120(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Sequence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate111.evaluated;
+const evaluated0 = validate120.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2361,19 +2702,19 @@ vErrors.push(err2);
 errors++;
 }
 }
-validate111.errors = vErrors;
+validate120.errors = vErrors;
 return errors === 0;
 }
-validate111.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate120.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema41 = {"$id":"muto:Revision","type":"string","pattern":"^dsr_[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern15 = new RegExp("^dsr_[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const schema43 = {"$id":"muto:Revision","type":"string","pattern":"^dsr_[0-9A-HJKMNP-TV-Z]{26}$"};
+const pattern16 = new RegExp("^dsr_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
-function validate113(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate122(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Revision" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate113.evaluated;
+const evaluated0 = validate122.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2381,7 +2722,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern15.test(data)){
+if(!pattern16.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^dsr_[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^dsr_[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2402,19 +2743,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate113.errors = vErrors;
+validate122.errors = vErrors;
 return errors === 0;
 }
-validate113.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate122.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema42 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern16 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const schema44 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
+const pattern17 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
-function validate115(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate124(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RolloutId" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate115.evaluated;
+const evaluated0 = validate124.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2422,7 +2763,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern16.test(data)){
+if(!pattern17.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^ro_[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^ro_[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2443,19 +2784,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate115.errors = vErrors;
+validate124.errors = vErrors;
 return errors === 0;
 }
-validate115.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate124.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema43 = {"$id":"muto:Timestamp","type":"string","pattern":"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"};
-const pattern17 = new RegExp("^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$", "u");
+const schema45 = {"$id":"muto:Timestamp","type":"string","pattern":"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"};
+const pattern18 = new RegExp("^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$", "u");
 
-function validate117(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate126(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timestamp" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate117.evaluated;
+const evaluated0 = validate126.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2463,7 +2804,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern17.test(data)){
+if(!pattern18.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"},message:"must match pattern \""+"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2484,20 +2825,20 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate117.errors = vErrors;
+validate126.errors = vErrors;
 return errors === 0;
 }
-validate117.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate126.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema44 = {"$id":"muto:StackRef","type":"object","required":["name","version","manifestDigest"],"properties":{"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"manifestDigest":{"$ref":"muto:Digest"}}};
-const schema45 = {"$id":"muto:Version","type":"string","pattern":"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"};
-const pattern18 = new RegExp("^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$", "u");
+const schema46 = {"$id":"muto:StackRef","type":"object","required":["name","version","manifestDigest"],"properties":{"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"manifestDigest":{"$ref":"muto:Digest"}}};
+const schema47 = {"$id":"muto:Version","type":"string","pattern":"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"};
+const pattern19 = new RegExp("^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$", "u");
 
-function validate123(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate132(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Version" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate123.evaluated;
+const evaluated0 = validate132.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2505,7 +2846,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern18.test(data)){
+if(!pattern19.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"},message:"must match pattern \""+"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2526,19 +2867,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate123.errors = vErrors;
+validate132.errors = vErrors;
 return errors === 0;
 }
-validate123.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate132.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema46 = {"$id":"muto:Digest","type":"string","pattern":"^sha256:[a-f0-9]{64}$"};
-const pattern19 = new RegExp("^sha256:[a-f0-9]{64}$", "u");
+const schema48 = {"$id":"muto:Digest","type":"string","pattern":"^sha256:[a-f0-9]{64}$"};
+const pattern20 = new RegExp("^sha256:[a-f0-9]{64}$", "u");
 
-function validate125(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate134(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Digest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate125.evaluated;
+const evaluated0 = validate134.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2546,7 +2887,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern19.test(data)){
+if(!pattern20.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^sha256:[a-f0-9]{64}$"},message:"must match pattern \""+"^sha256:[a-f0-9]{64}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2567,17 +2908,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate125.errors = vErrors;
+validate134.errors = vErrors;
 return errors === 0;
 }
-validate125.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate134.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate121(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate130(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackRef" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate121.evaluated;
+const evaluated0 = validate130.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2616,20 +2957,20 @@ vErrors.push(err2);
 errors++;
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.version !== undefined){
-if(!(validate123(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+if(!(validate132(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
 errors = vErrors.length;
 }
 }
 if(data.manifestDigest !== undefined){
-if(!(validate125(data.manifestDigest, {instancePath:instancePath+"/manifestDigest",parentData:data,parentDataProperty:"manifestDigest",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.manifestDigest, {instancePath:instancePath+"/manifestDigest",parentData:data,parentDataProperty:"manifestDigest",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
@@ -2644,21 +2985,21 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate121.errors = vErrors;
+validate130.errors = vErrors;
 return errors === 0;
 }
-validate121.evaluated = {"props":{"name":true,"version":true,"manifestDigest":true},"dynamicProps":false,"dynamicItems":false};
+validate130.evaluated = {"props":{"name":true,"version":true,"manifestDigest":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema47 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
-const schema48 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
-const schema49 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
-const pattern21 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
+const schema49 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
+const schema50 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
+const schema51 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
+const pattern22 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
 
-function validate130(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate139(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalTime" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate130.evaluated;
+const evaluated0 = validate139.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2666,7 +3007,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern21.test(data)){
+if(!pattern22.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^([01][0-9]|2[0-3]):[0-5][0-9]$"},message:"must match pattern \""+"^([01][0-9]|2[0-3]):[0-5][0-9]$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2687,17 +3028,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate130.errors = vErrors;
+validate139.errors = vErrors;
 return errors === 0;
 }
-validate130.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate139.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate129(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate138(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ApplyWindow" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate129.evaluated;
+const evaluated0 = validate138.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2726,14 +3067,14 @@ vErrors.push(err1);
 errors++;
 }
 if(data.startLocal !== undefined){
-if(!(validate130(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
+if(!(validate139(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
 errors = vErrors.length;
 }
 }
 if(data.endLocal !== undefined){
-if(!(validate130(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
+if(!(validate139(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
 errors = vErrors.length;
 }
 }
@@ -2748,17 +3089,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate129.errors = vErrors;
+validate138.errors = vErrors;
 return errors === 0;
 }
-validate129.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
+validate138.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate128(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate137(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Policy" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate128.evaluated;
+const evaluated0 = validate137.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2797,8 +3138,8 @@ vErrors.push(err2);
 errors++;
 }
 if(data.applyWindow !== undefined){
-if(!(validate129(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+if(!(validate138(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
 errors = vErrors.length;
 }
 }
@@ -2872,19 +3213,19 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate128.errors = vErrors;
+validate137.errors = vErrors;
 return errors === 0;
 }
-validate128.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
+validate137.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema50 = {"$id":"muto:Uuid","type":"string","pattern":"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"};
-const pattern22 = new RegExp("^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", "u");
+const schema52 = {"$id":"muto:Uuid","type":"string","pattern":"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"};
+const pattern23 = new RegExp("^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$", "u");
 
-function validate135(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate144(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Uuid" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate135.evaluated;
+const evaluated0 = validate144.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -2892,7 +3233,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern22.test(data)){
+if(!pattern23.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"},message:"must match pattern \""+"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -2913,18 +3254,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate135.errors = vErrors;
+validate144.errors = vErrors;
 return errors === 0;
 }
-validate135.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate144.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const pattern20 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
+const pattern21 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
 
-function validate107(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate116(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Assignment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate107.evaluated;
+const evaluated0 = validate116.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3085,8 +3426,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate108(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+if(!(validate117(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
 errors = vErrors.length;
 }
 }
@@ -3097,45 +3438,45 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate111(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+if(!(validate120(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
 errors = vErrors.length;
 }
 }
 if(data.desiredStateRevision !== undefined){
-if(!(validate113(data.desiredStateRevision, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+if(!(validate122(data.desiredStateRevision, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
 errors = vErrors.length;
 }
 }
 if(data.rolloutId !== undefined){
-if(!(validate115(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+if(!(validate124(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
 errors = vErrors.length;
 }
 }
 if(data.issuedAt !== undefined){
-if(!(validate117(data.issuedAt, {instancePath:instancePath+"/issuedAt",parentData:data,parentDataProperty:"issuedAt",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.issuedAt, {instancePath:instancePath+"/issuedAt",parentData:data,parentDataProperty:"issuedAt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.acceptBefore !== undefined){
-if(!(validate117(data.acceptBefore, {instancePath:instancePath+"/acceptBefore",parentData:data,parentDataProperty:"acceptBefore",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.acceptBefore, {instancePath:instancePath+"/acceptBefore",parentData:data,parentDataProperty:"acceptBefore",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.startBefore !== undefined){
-if(!(validate117(data.startBefore, {instancePath:instancePath+"/startBefore",parentData:data,parentDataProperty:"startBefore",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.startBefore, {instancePath:instancePath+"/startBefore",parentData:data,parentDataProperty:"startBefore",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.start !== undefined){
 let data9 = data.start;
 if(!((data9 === "allowed") || (data9 === "withheld"))){
-const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema38.properties.start.enum},message:"must be equal to one of the allowed values"};
+const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema40.properties.start.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -3158,8 +3499,8 @@ errors++;
 }
 }
 if(data.stack !== undefined){
-if(!(validate121(data.stack, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
+if(!(validate130(data.stack, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
 errors = vErrors.length;
 }
 }
@@ -3176,7 +3517,7 @@ vErrors.push(err17);
 }
 errors++;
 }
-if(!pattern20.test(data12)){
+if(!pattern21.test(data12)){
 const err18 = {instancePath:instancePath+"/repository",schemaPath:"#/properties/repository/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"},message:"must match pattern \""+"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"+"\""};
 if(vErrors === null){
 vErrors = [err18];
@@ -3199,14 +3540,14 @@ errors++;
 }
 }
 if(data.policy !== undefined){
-if(!(validate128(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
+if(!(validate137(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
 errors = vErrors.length;
 }
 }
 if(data.correlationId !== undefined){
-if(!(validate135(data.correlationId, {instancePath:instancePath+"/correlationId",parentData:data,parentDataProperty:"correlationId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+if(!(validate144(data.correlationId, {instancePath:instancePath+"/correlationId",parentData:data,parentDataProperty:"correlationId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
 errors = vErrors.length;
 }
 }
@@ -3221,21 +3562,21 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate107.errors = vErrors;
+validate116.errors = vErrors;
 return errors === 0;
 }
-validate107.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
+validate116.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateChangeInProgress = validate137;
-const schema51 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
-const schema52 = {"$id":"muto:Ulid","type":"string","pattern":"^[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern23 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
+export const validateChangeInProgress = validate146;
+const schema53 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
+const schema54 = {"$id":"muto:Ulid","type":"string","pattern":"^[0-9A-HJKMNP-TV-Z]{26}$"};
+const pattern24 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
-function validate138(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate147(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Ulid" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate138.evaluated;
+const evaluated0 = validate147.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3243,7 +3584,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern23.test(data)){
+if(!pattern24.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3264,17 +3605,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate138.errors = vErrors;
+validate147.errors = vErrors;
 return errors === 0;
 }
-validate138.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate147.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate137(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate146(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ChangeInProgress" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate137.evaluated;
+const evaluated0 = validate146.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3352,8 +3693,8 @@ const _errs5 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs6 = errors;
-if(!(validate138(data2, {instancePath:instancePath+"/changeId",parentData:data,parentDataProperty:"changeId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data2, {instancePath:instancePath+"/changeId",parentData:data,parentDataProperty:"changeId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs6 === errors;
@@ -3406,8 +3747,8 @@ vErrors = null;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -3422,19 +3763,19 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate137.errors = vErrors;
+validate146.errors = vErrors;
 return errors === 0;
 }
-validate137.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate146.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateDesiredNotify = validate141;
-const schema53 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
+export const validateDesiredNotify = validate150;
+const schema55 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
 
-function validate141(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate150(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DesiredNotify" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate141.evaluated;
+const evaluated0 = validate150.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3495,14 +3836,14 @@ errors++;
 }
 }
 if(data.desiredStateRevision !== undefined){
-if(!(validate113(data.desiredStateRevision, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+if(!(validate122(data.desiredStateRevision, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
 errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate111(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+if(!(validate120(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
 errors = vErrors.length;
 }
 }
@@ -3562,21 +3903,21 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate141.errors = vErrors;
+validate150.errors = vErrors;
 return errors === 0;
 }
-validate141.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
+validate150.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolmentAnswer = validate144;
-const schema54 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
-const schema55 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
-const pattern25 = new RegExp("^[a-f0-9]{64}$", "u");
+export const validateEnrolmentAnswer = validate153;
+const schema56 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
+const schema57 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
+const pattern26 = new RegExp("^[a-f0-9]{64}$", "u");
 
-function validate146(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate155(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:KeyId" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate146.evaluated;
+const evaluated0 = validate155.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3584,7 +3925,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern25.test(data)){
+if(!pattern26.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-f0-9]{64}$"},message:"must match pattern \""+"^[a-f0-9]{64}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3605,17 +3946,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate146.errors = vErrors;
+validate155.errors = vErrors;
 return errors === 0;
 }
-validate146.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate155.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate144(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate153(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnrolmentAnswer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate144.evaluated;
+const evaluated0 = validate153.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3660,15 +4001,15 @@ errors = vErrors.length;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate146(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+if(!(validate155(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
 errors = vErrors.length;
 }
 }
 if(data.state !== undefined){
 let data2 = data.state;
 if(!((data2 === "accepted") || (data2 === "pending"))){
-const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema54.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema56.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -3689,21 +4030,21 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate144.errors = vErrors;
+validate153.errors = vErrors;
 return errors === 0;
 }
-validate144.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
+validate153.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolment = validate148;
-const schema56 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
-const schema57 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
-const pattern26 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
+export const validateEnrolment = validate157;
+const schema58 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
+const schema59 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
+const pattern27 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
 
-function validate151(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate160(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:PublicKeyPem" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate151.evaluated;
+const evaluated0 = validate160.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3721,7 +4062,7 @@ vErrors.push(err0);
 }
 errors++;
 }
-if(!pattern26.test(data)){
+if(!pattern27.test(data)){
 const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$"+"\""};
 if(vErrors === null){
 vErrors = [err1];
@@ -3742,19 +4083,19 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate151.errors = vErrors;
+validate160.errors = vErrors;
 return errors === 0;
 }
-validate151.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate160.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema58 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
-const pattern27 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
+const schema60 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
+const pattern28 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
 
-function validate153(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate162(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ClaimToken" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate153.evaluated;
+const evaluated0 = validate162.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3762,7 +4103,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern27.test(data)){
+if(!pattern28.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^mct_[A-Za-z0-9_-]{43}$"},message:"must match pattern \""+"^mct_[A-Za-z0-9_-]{43}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -3783,19 +4124,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate153.errors = vErrors;
+validate162.errors = vErrors;
 return errors === 0;
 }
-validate153.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate162.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema59 = {"$id":"muto:Facts","type":"object","properties":{"os":{"$ref":"muto:Tag"},"rosDistro":{"$ref":"muto:Tag"},"arch":{"$ref":"muto:Tag"},"agentVersion":{"$ref":"muto:Version"},"diskFreeMb":{"$ref":"muto:Count"},"timezone":{"$ref":"muto:Tag"}}};
-const schema60 = {"$id":"muto:Count","type":"integer","minimum":0,"maximum":9007199254740991};
+const schema61 = {"$id":"muto:Facts","type":"object","properties":{"os":{"$ref":"muto:Tag"},"rosDistro":{"$ref":"muto:Tag"},"arch":{"$ref":"muto:Tag"},"agentVersion":{"$ref":"muto:Version"},"diskFreeMb":{"$ref":"muto:Count"},"timezone":{"$ref":"muto:Tag"}}};
+const schema62 = {"$id":"muto:Count","type":"integer","minimum":0,"maximum":9007199254740991};
 
-function validate162(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate171(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Count" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate162.evaluated;
+const evaluated0 = validate171.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3834,17 +4175,17 @@ vErrors.push(err2);
 errors++;
 }
 }
-validate162.errors = vErrors;
+validate171.errors = vErrors;
 return errors === 0;
 }
-validate162.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate171.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate157(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate166(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Facts" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate157.evaluated;
+const evaluated0 = validate166.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3871,14 +4212,14 @@ errors = vErrors.length;
 }
 }
 if(data.agentVersion !== undefined){
-if(!(validate123(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+if(!(validate132(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
 errors = vErrors.length;
 }
 }
 if(data.diskFreeMb !== undefined){
-if(!(validate162(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -3899,17 +4240,17 @@ vErrors.push(err0);
 }
 errors++;
 }
-validate157.errors = vErrors;
+validate166.errors = vErrors;
 return errors === 0;
 }
-validate157.evaluated = {"props":{"os":true,"rosDistro":true,"arch":true,"agentVersion":true,"diskFreeMb":true,"timezone":true},"dynamicProps":false,"dynamicItems":false};
+validate166.evaluated = {"props":{"os":true,"rosDistro":true,"arch":true,"agentVersion":true,"diskFreeMb":true,"timezone":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate148(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate157(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Enrolment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate148.evaluated;
+const evaluated0 = validate157.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3990,8 +4331,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate108(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+if(!(validate117(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
 errors = vErrors.length;
 }
 }
@@ -4002,32 +4343,32 @@ errors = vErrors.length;
 }
 }
 if(data.publicKey !== undefined){
-if(!(validate151(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+if(!(validate160(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
 errors = vErrors.length;
 }
 }
 if(data.claim !== undefined){
-if(!(validate153(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+if(!(validate162(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
 errors = vErrors.length;
 }
 }
 if(data.installId !== undefined){
-if(!(validate138(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.facts !== undefined){
-if(!(validate157(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+if(!(validate166(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
 errors = vErrors.length;
 }
 }
@@ -4042,23 +4383,23 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate148.errors = vErrors;
+validate157.errors = vErrors;
 return errors === 0;
 }
-validate148.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
+validate157.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnvelope = validate166;
-const schema61 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
-const pattern28 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
-const pattern29 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
-const schema62 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
-const pattern30 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
+export const validateEnvelope = validate175;
+const schema63 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
+const pattern29 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
+const pattern30 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
+const schema64 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+const pattern31 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
 
-function validate167(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate176(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnvelopeSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate167.evaluated;
+const evaluated0 = validate176.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4087,8 +4428,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.keyid !== undefined){
-if(!(validate146(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+if(!(validate155(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
 errors = vErrors.length;
 }
 }
@@ -4105,7 +4446,7 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern30.test(data1)){
+if(!pattern31.test(data1)){
 const err3 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
@@ -4138,17 +4479,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate167.errors = vErrors;
+validate176.errors = vErrors;
 return errors === 0;
 }
-validate167.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate176.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate166(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate175(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Envelope" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate166.evaluated;
+const evaluated0 = validate175.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4199,7 +4540,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern28.test(data0)){
+if(!pattern29.test(data0)){
 const err4 = {instancePath:instancePath+"/payloadType",schemaPath:"#/properties/payloadType/pattern",keyword:"pattern",params:{pattern: "^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"},message:"must match pattern \""+"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -4234,7 +4575,7 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(!pattern29.test(data1)){
+if(!pattern30.test(data1)){
 const err7 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]*={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]*={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err7];
@@ -4281,8 +4622,8 @@ errors++;
 }
 const len0 = data2.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate167(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+if(!(validate176(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
 errors = vErrors.length;
 }
 }
@@ -4309,21 +4650,21 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate166.errors = vErrors;
+validate175.errors = vErrors;
 return errors === 0;
 }
-validate166.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
+validate175.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEvidence = validate170;
-const schema63 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
-const schema64 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
-const schema65 = {"$id":"muto:ReasonCode","type":"string","enum":["VERIFY_SIGNATURE_FAILED","INCOMPATIBLE_OS","INCOMPATIBLE_ROS","INSUFFICIENT_DISK","DENY_MOVING","DENY_AUTONOMOUS_MODE","DENY_LOW_BATTERY","DENY_OUTSIDE_WINDOW","ARTIFACT_DOWNLOAD_FAILED","APPLY_FAILED","READINESS_TIMEOUT","CRASH_LOOP_DETECTED","ROLLBACK_APPLIED","INCOMPATIBLE_MODEL","DESIRED_STATE_REJECTED","ROLLBACK_FAILED","DENY_LOCAL_HOLD","HEARTBEAT_TIMEOUT"]};
+export const validateEvidence = validate179;
+const schema65 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
+const schema66 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema67 = {"$id":"muto:ReasonCode","type":"string","enum":["VERIFY_SIGNATURE_FAILED","INCOMPATIBLE_OS","INCOMPATIBLE_ROS","INSUFFICIENT_DISK","DENY_MOVING","DENY_AUTONOMOUS_MODE","DENY_LOW_BATTERY","DENY_OUTSIDE_WINDOW","ARTIFACT_DOWNLOAD_FAILED","APPLY_FAILED","READINESS_TIMEOUT","CRASH_LOOP_DETECTED","ROLLBACK_APPLIED","INCOMPATIBLE_MODEL","DESIRED_STATE_REJECTED","ROLLBACK_FAILED","DENY_LOCAL_HOLD","HEARTBEAT_TIMEOUT"]};
 
-function validate172(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate181(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReasonCode" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate172.evaluated;
+const evaluated0 = validate181.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4341,7 +4682,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!((((((((((((((((((data === "VERIFY_SIGNATURE_FAILED") || (data === "INCOMPATIBLE_OS")) || (data === "INCOMPATIBLE_ROS")) || (data === "INSUFFICIENT_DISK")) || (data === "DENY_MOVING")) || (data === "DENY_AUTONOMOUS_MODE")) || (data === "DENY_LOW_BATTERY")) || (data === "DENY_OUTSIDE_WINDOW")) || (data === "ARTIFACT_DOWNLOAD_FAILED")) || (data === "APPLY_FAILED")) || (data === "READINESS_TIMEOUT")) || (data === "CRASH_LOOP_DETECTED")) || (data === "ROLLBACK_APPLIED")) || (data === "INCOMPATIBLE_MODEL")) || (data === "DESIRED_STATE_REJECTED")) || (data === "ROLLBACK_FAILED")) || (data === "DENY_LOCAL_HOLD")) || (data === "HEARTBEAT_TIMEOUT"))){
-const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema65.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema67.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -4350,17 +4691,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate172.errors = vErrors;
+validate181.errors = vErrors;
 return errors === 0;
 }
-validate172.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate181.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate171(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate180(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:GateEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate171.evaluated;
+const evaluated0 = validate180.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4441,15 +4782,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.gate !== undefined){
 let data2 = data.gate;
 if(!((((((data2 === "moving") || (data2 === "autonomous-mode")) || (data2 === "battery")) || (data2 === "window")) || (data2 === "disk")) || (data2 === "local-hold"))){
-const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema64.properties.gate.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema66.properties.gate.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -4462,7 +4803,7 @@ errors++;
 if(data.signal !== undefined){
 let data3 = data.signal;
 if(!(((((((((((data3 === "speed") || (data3 === "angular-speed")) || (data3 === "standstill")) || (data3 === "parked")) || (data3 === "mode")) || (data3 === "battery")) || (data3 === "clock")) || (data3 === "window")) || (data3 === "disk")) || (data3 === "hold")) || (data3 === "change-acknowledged"))){
-const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema64.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema66.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4475,7 +4816,7 @@ errors++;
 if(data.problem !== undefined){
 let data4 = data.problem;
 if(!(((((((data4 === "missing") || (data4 === "stale")) || (data4 === "malformed")) || (data4 === "out-of-bounds")) || (data4 === "not-trusted")) || (data4 === "held")) || (data4 === "not-acknowledged"))){
-const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema64.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema66.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -4486,15 +4827,15 @@ errors++;
 }
 }
 if(data.source !== undefined){
-if(!(validate82(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.required !== undefined){
 let data6 = data.required;
 if((((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (typeof data6 !== "string")) && (data6 !== null)){
-const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema64.properties.required.type},message:"must be number,boolean,string,null"};
+const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema66.properties.required.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -4519,7 +4860,7 @@ errors++;
 if(data.seen !== undefined){
 let data7 = data.seen;
 if((((!((typeof data7 == "number") && (isFinite(data7)))) && (typeof data7 !== "boolean")) && (typeof data7 !== "string")) && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema64.properties.seen.type},message:"must be number,boolean,string,null"};
+const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema66.properties.seen.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -4544,7 +4885,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data8 = data.ageMs;
 if((!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))) && (data8 !== null)){
-const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema64.properties.ageMs.type},message:"must be integer,null"};
+const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema66.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -4577,18 +4918,18 @@ vErrors.push(err16);
 }
 errors++;
 }
-validate171.errors = vErrors;
+validate180.errors = vErrors;
 return errors === 0;
 }
-validate171.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate180.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema66 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
+const schema68 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
 
-function validate175(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate184(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:VerificationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate175.evaluated;
+const evaluated0 = validate184.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4639,15 +4980,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.problem !== undefined){
 let data2 = data.problem;
 if(!(((((((((((((((data2 === "malformed") || (data2 === "wrong-type")) || (data2 === "threshold-unmet")) || (data2 === "unknown-key")) || (data2 === "wrong-tenant")) || (data2 === "wrong-vehicle")) || (data2 === "sequence-too-old")) || (data2 === "sequence-conflict")) || (data2 === "expired")) || (data2 === "start-expired")) || (data2 === "digest-mismatch")) || (data2 === "release-unsigned")) || (data2 === "epoch-too-old")) || (data2 === "manifest-mismatch")) || (data2 === "too-large"))){
-const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema66.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema68.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -4658,20 +4999,20 @@ errors++;
 }
 }
 if(data.digest !== undefined){
-if(!(validate125(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate162(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.floor !== undefined){
-if(!(validate162(data.floor, {instancePath:instancePath+"/floor",parentData:data,parentDataProperty:"floor",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.floor, {instancePath:instancePath+"/floor",parentData:data,parentDataProperty:"floor",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -4686,18 +5027,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate175.errors = vErrors;
+validate184.errors = vErrors;
 return errors === 0;
 }
-validate175.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
+validate184.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema67 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
+const schema69 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
 
-function validate180(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate189(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:CompatibilityEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate180.evaluated;
+const evaluated0 = validate189.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4768,15 +5109,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.fact !== undefined){
 let data2 = data.fact;
 if(!((((data2 === "model") || (data2 === "os")) || (data2 === "rosDistro")) || (data2 === "runtime"))){
-const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema67.properties.fact.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema69.properties.fact.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -4888,18 +5229,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate180.errors = vErrors;
+validate189.errors = vErrors;
 return errors === 0;
 }
-validate180.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+validate189.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema68 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
+const schema70 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
 
-function validate184(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate193(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DownloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate184.evaluated;
+const evaluated0 = validate193.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4990,21 +5331,21 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.digest !== undefined){
-if(!(validate125(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((((data3 === "not-found") || (data3 === "unauthorized")) || (data3 === "digest-mismatch")) || (data3 === "too-large")) || (data3 === "too-slow")) || (data3 === "truncated")) || (data3 === "unreachable")) || (data3 === "unexpected-status")) || (data3 === "budget"))){
-const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema68.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema70.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -5050,20 +5391,20 @@ errors++;
 }
 }
 if(data.attempts !== undefined){
-if(!(validate162(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.bytesReceived !== undefined){
-if(!(validate162(data.bytesReceived, {instancePath:instancePath+"/bytesReceived",parentData:data,parentDataProperty:"bytesReceived",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.bytesReceived, {instancePath:instancePath+"/bytesReceived",parentData:data,parentDataProperty:"bytesReceived",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.bytesExpected !== undefined){
-if(!(validate162(data.bytesExpected, {instancePath:instancePath+"/bytesExpected",parentData:data,parentDataProperty:"bytesExpected",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.bytesExpected, {instancePath:instancePath+"/bytesExpected",parentData:data,parentDataProperty:"bytesExpected",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -5078,19 +5419,19 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate184.errors = vErrors;
+validate193.errors = vErrors;
 return errors === 0;
 }
-validate184.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
+validate193.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema69 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
-const pattern31 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
+const schema71 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
+const pattern32 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
-function validate190(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate199(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate190.evaluated;
+const evaluated0 = validate199.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5171,21 +5512,21 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered"))){
-const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema69.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema71.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -5198,7 +5539,7 @@ errors++;
 if(data.exitCode !== undefined){
 let data4 = data.exitCode;
 if((!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))) && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema69.properties.exitCode.type},message:"must be integer,null"};
+const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema71.properties.exitCode.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -5211,7 +5552,7 @@ errors++;
 if(data.signal !== undefined){
 let data5 = data.signal;
 if((typeof data5 !== "string") && (data5 !== null)){
-const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema69.properties.signal.type},message:"must be string,null"};
+const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema71.properties.signal.type},message:"must be string,null"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -5221,7 +5562,7 @@ vErrors.push(err9);
 errors++;
 }
 if(typeof data5 === "string"){
-if(!pattern31.test(data5)){
+if(!pattern32.test(data5)){
 const err10 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/pattern",keyword:"pattern",params:{pattern: "^SIG[A-Z0-9+-]{2,12}$"},message:"must match pattern \""+"^SIG[A-Z0-9+-]{2,12}$"+"\""};
 if(vErrors === null){
 vErrors = [err10];
@@ -5234,14 +5575,14 @@ errors++;
 }
 }
 if(data.exits !== undefined){
-if(!(validate162(data.exits, {instancePath:instancePath+"/exits",parentData:data,parentDataProperty:"exits",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.exits, {instancePath:instancePath+"/exits",parentData:data,parentDataProperty:"exits",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.windowSec !== undefined){
-if(!(validate162(data.windowSec, {instancePath:instancePath+"/windowSec",parentData:data,parentDataProperty:"windowSec",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.windowSec, {instancePath:instancePath+"/windowSec",parentData:data,parentDataProperty:"windowSec",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -5256,18 +5597,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate190.errors = vErrors;
+validate199.errors = vErrors;
 return errors === 0;
 }
-validate190.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
+validate199.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema70 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"enum":["process","http","tcp","log"]},"met":{"type":"boolean"},"seen":{"type":["number","boolean","null"]},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
+const schema72 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"enum":["process","http","tcp","log","node","topic","lifecycle","service","diagnostics"]},"met":{"type":"boolean"},"seen":{"type":["number","boolean","null"]},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
 
-function validate195(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate204(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProbeEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate195.evaluated;
+const evaluated0 = validate204.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5368,27 +5709,27 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.probe !== undefined){
-if(!(validate82(data.probe, {instancePath:instancePath+"/probe",parentData:data,parentDataProperty:"probe",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.probe, {instancePath:instancePath+"/probe",parentData:data,parentDataProperty:"probe",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.probeKind !== undefined){
 let data4 = data.probeKind;
-if(!((((data4 === "process") || (data4 === "http")) || (data4 === "tcp")) || (data4 === "log"))){
-const err9 = {instancePath:instancePath+"/probeKind",schemaPath:"#/properties/probeKind/enum",keyword:"enum",params:{allowedValues: schema70.properties.probeKind.enum},message:"must be equal to one of the allowed values"};
+if(!(((((((((data4 === "process") || (data4 === "http")) || (data4 === "tcp")) || (data4 === "log")) || (data4 === "node")) || (data4 === "topic")) || (data4 === "lifecycle")) || (data4 === "service")) || (data4 === "diagnostics"))){
+const err9 = {instancePath:instancePath+"/probeKind",schemaPath:"#/properties/probeKind/enum",keyword:"enum",params:{allowedValues: schema72.properties.probeKind.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -5413,7 +5754,7 @@ errors++;
 if(data.seen !== undefined){
 let data6 = data.seen;
 if(((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (data6 !== null)){
-const err11 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema70.properties.seen.type},message:"must be number,boolean,null"};
+const err11 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema72.properties.seen.type},message:"must be number,boolean,null"};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -5426,7 +5767,7 @@ errors++;
 if(data.before !== undefined){
 let data7 = data.before;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema70.properties.before.type},message:"must be boolean,null"};
+const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema72.properties.before.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -5437,8 +5778,8 @@ errors++;
 }
 }
 if(data.attempts !== undefined){
-if(!(validate162(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.attempts, {instancePath:instancePath+"/attempts",parentData:data,parentDataProperty:"attempts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -5478,19 +5819,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate195.errors = vErrors;
+validate204.errors = vErrors;
 return errors === 0;
 }
-validate195.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"seen":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
+validate204.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"seen":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema71 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
-const pattern32 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
+const schema73 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
+const pattern33 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
 
-function validate200(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate209(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StorageEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate200.evaluated;
+const evaluated0 = validate209.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5551,15 +5892,15 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.operation !== undefined){
 let data2 = data.operation;
 if(!(((((data2 === "journal") || (data2 === "content")) || (data2 === "set")) || (data2 === "outbox")) || (data2 === "key"))){
-const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema71.properties.operation.enum},message:"must be equal to one of the allowed values"};
+const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema73.properties.operation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -5572,7 +5913,7 @@ errors++;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(typeof data3 === "string"){
-if(!pattern32.test(data3)){
+if(!pattern33.test(data3)){
 const err6 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/pattern",keyword:"pattern",params:{pattern: "^E[A-Z0-9]{2,15}$"},message:"must match pattern \""+"^E[A-Z0-9]{2,15}$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -5595,14 +5936,14 @@ errors++;
 }
 }
 if(data.neededMb !== undefined){
-if(!(validate162(data.neededMb, {instancePath:instancePath+"/neededMb",parentData:data,parentDataProperty:"neededMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.neededMb, {instancePath:instancePath+"/neededMb",parentData:data,parentDataProperty:"neededMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.freeMb !== undefined){
-if(!(validate162(data.freeMb, {instancePath:instancePath+"/freeMb",parentData:data,parentDataProperty:"freeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.freeMb, {instancePath:instancePath+"/freeMb",parentData:data,parentDataProperty:"freeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -5617,18 +5958,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate200.errors = vErrors;
+validate209.errors = vErrors;
 return errors === 0;
 }
-validate200.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
+validate209.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema72 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
+const schema74 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
 
-function validate204(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate213(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RollbackEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate204.evaluated;
+const evaluated0 = validate213.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5689,14 +6030,14 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.from !== undefined){
-if(!(validate125(data.from, {instancePath:instancePath+"/from",parentData:data,parentDataProperty:"from",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.from, {instancePath:instancePath+"/from",parentData:data,parentDataProperty:"from",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
@@ -5706,8 +6047,8 @@ const _errs5 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs6 = errors;
-if(!(validate125(data3, {instancePath:instancePath+"/to",parentData:data,parentDataProperty:"to",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data3, {instancePath:instancePath+"/to",parentData:data,parentDataProperty:"to",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs6 === errors;
@@ -5760,8 +6101,8 @@ vErrors = null;
 }
 }
 if(data.reboots !== undefined){
-if(!(validate162(data.reboots, {instancePath:instancePath+"/reboots",parentData:data,parentDataProperty:"reboots",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.reboots, {instancePath:instancePath+"/reboots",parentData:data,parentDataProperty:"reboots",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -5776,18 +6117,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate204.errors = vErrors;
+validate213.errors = vErrors;
 return errors === 0;
 }
-validate204.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
+validate213.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema73 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
+const schema75 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
 
-function validate209(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate218(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:QuarantineEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate209.evaluated;
+const evaluated0 = validate218.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5848,20 +6189,20 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.digest !== undefined){
-if(!(validate125(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
 if(data.since !== undefined){
-if(!(validate117(data.since, {instancePath:instancePath+"/since",parentData:data,parentDataProperty:"since",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.since, {instancePath:instancePath+"/since",parentData:data,parentDataProperty:"since",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -5876,18 +6217,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate209.errors = vErrors;
+validate218.errors = vErrors;
 return errors === 0;
 }
-validate209.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
+validate218.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema74 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
+const schema76 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate213(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate222(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ConfirmationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate213.evaluated;
+const evaluated0 = validate222.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5938,14 +6279,14 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.until !== undefined){
-if(!(validate117(data.until, {instancePath:instancePath+"/until",parentData:data,parentDataProperty:"until",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.until, {instancePath:instancePath+"/until",parentData:data,parentDataProperty:"until",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -5960,18 +6301,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate213.errors = vErrors;
+validate222.errors = vErrors;
 return errors === 0;
 }
-validate213.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate222.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema75 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
+const schema77 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
 
-function validate216(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate225(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OutputTailEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate216.evaluated;
+const evaluated0 = validate225.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6042,26 +6383,26 @@ errors++;
 }
 }
 if(data.reasonCode !== undefined){
-if(!(validate172(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data.reasonCode, {instancePath:instancePath+"/reasonCode",parentData:data,parentDataProperty:"reasonCode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.digest !== undefined){
-if(!(validate125(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.digest, {instancePath:instancePath+"/digest",parentData:data,parentDataProperty:"digest",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
 if(data.bytes !== undefined){
-if(!(validate162(data.bytes, {instancePath:instancePath+"/bytes",parentData:data,parentDataProperty:"bytes",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.bytes, {instancePath:instancePath+"/bytes",parentData:data,parentDataProperty:"bytes",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
@@ -6076,17 +6417,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate216.errors = vErrors;
+validate225.errors = vErrors;
 return errors === 0;
 }
-validate216.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
+validate225.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate170(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate179(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Evidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate170.evaluated;
+const evaluated0 = validate179.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6097,8 +6438,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "gate"){
-if(!(validate171(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+if(!(validate180(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -6113,8 +6454,8 @@ props0.seen = true;
 props0.ageMs = true;
 }
 else if(tag0 === "verification"){
-if(!(validate175(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+if(!(validate184(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6128,8 +6469,8 @@ props0.floor = true;
 }
 }
 else if(tag0 === "compatibility"){
-if(!(validate180(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
+if(!(validate189(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6142,8 +6483,8 @@ props0.seen = true;
 }
 }
 else if(tag0 === "download"){
-if(!(validate184(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+if(!(validate193(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6159,8 +6500,8 @@ props0.bytesExpected = true;
 }
 }
 else if(tag0 === "workload"){
-if(!(validate190(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+if(!(validate199(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6176,8 +6517,8 @@ props0.windowSec = true;
 }
 }
 else if(tag0 === "probe"){
-if(!(validate195(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+if(!(validate204(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6195,8 +6536,8 @@ props0.waitedSec = true;
 }
 }
 else if(tag0 === "storage"){
-if(!(validate200(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
+if(!(validate209(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6210,8 +6551,8 @@ props0.freeMb = true;
 }
 }
 else if(tag0 === "rollback"){
-if(!(validate204(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+if(!(validate213(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6224,8 +6565,8 @@ props0.reboots = true;
 }
 }
 else if(tag0 === "quarantine"){
-if(!(validate209(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+if(!(validate218(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6237,8 +6578,8 @@ props0.since = true;
 }
 }
 else if(tag0 === "confirmation"){
-if(!(validate213(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+if(!(validate222(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6249,8 +6590,8 @@ props0.until = true;
 }
 }
 else if(tag0 === "output-tail"){
-if(!(validate216(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+if(!(validate225(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -6294,22 +6635,22 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate170.errors = vErrors;
+validate179.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate170.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate179.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
-export const validateHealthReport = validate232;
-const schema76 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}}}};
-const schema77 = {"$id":"muto:SafetySnapshot","type":"object","required":["moving","autonomousMode","batteryPct","insideWindow"],"properties":{"moving":{"$ref":"muto:SeenBoolean"},"autonomousMode":{"$ref":"muto:SeenBoolean"},"batteryPct":{"$ref":"muto:SeenNumber"},"insideWindow":{"$ref":"muto:SeenBoolean"}}};
-const schema78 = {"$id":"muto:SeenBoolean","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["boolean","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
+export const validateHealthReport = validate241;
+const schema78 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}}}};
+const schema79 = {"$id":"muto:SafetySnapshot","type":"object","required":["moving","autonomousMode","batteryPct","insideWindow"],"properties":{"moving":{"$ref":"muto:SeenBoolean"},"autonomousMode":{"$ref":"muto:SeenBoolean"},"batteryPct":{"$ref":"muto:SeenNumber"},"insideWindow":{"$ref":"muto:SeenBoolean"}}};
+const schema80 = {"$id":"muto:SeenBoolean","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["boolean","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
 
-function validate240(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate249(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SeenBoolean" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate240.evaluated;
+const evaluated0 = validate249.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6340,7 +6681,7 @@ errors++;
 if(data.value !== undefined){
 let data0 = data.value;
 if((typeof data0 !== "boolean") && (data0 !== null)){
-const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema78.properties.value.type},message:"must be boolean,null"};
+const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema80.properties.value.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6353,7 +6694,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data1 = data.ageMs;
 if((!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))) && (data1 !== null)){
-const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema78.properties.ageMs.type},message:"must be integer,null"};
+const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema80.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6386,18 +6727,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate240.errors = vErrors;
+validate249.errors = vErrors;
 return errors === 0;
 }
-validate240.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate249.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema79 = {"$id":"muto:SeenNumber","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["number","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema81 = {"$id":"muto:SeenNumber","type":"object","required":["value","ageMs"],"properties":{"value":{"type":["number","null"]},"ageMs":{"type":["integer","null"],"minimum":0}}};
 
-function validate243(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SeenNumber" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate243.evaluated;
+const evaluated0 = validate252.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6428,7 +6769,7 @@ errors++;
 if(data.value !== undefined){
 let data0 = data.value;
 if((!((typeof data0 == "number") && (isFinite(data0)))) && (data0 !== null)){
-const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema79.properties.value.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema81.properties.value.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6441,7 +6782,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data1 = data.ageMs;
 if((!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))) && (data1 !== null)){
-const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema79.properties.ageMs.type},message:"must be integer,null"};
+const err3 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema81.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6474,17 +6815,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate243.errors = vErrors;
+validate252.errors = vErrors;
 return errors === 0;
 }
-validate243.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate252.evaluated = {"props":{"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate239(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate248(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SafetySnapshot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate239.evaluated;
+const evaluated0 = validate248.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6533,26 +6874,26 @@ vErrors.push(err3);
 errors++;
 }
 if(data.moving !== undefined){
-if(!(validate240(data.moving, {instancePath:instancePath+"/moving",parentData:data,parentDataProperty:"moving",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+if(!(validate249(data.moving, {instancePath:instancePath+"/moving",parentData:data,parentDataProperty:"moving",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
 errors = vErrors.length;
 }
 }
 if(data.autonomousMode !== undefined){
-if(!(validate240(data.autonomousMode, {instancePath:instancePath+"/autonomousMode",parentData:data,parentDataProperty:"autonomousMode",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+if(!(validate249(data.autonomousMode, {instancePath:instancePath+"/autonomousMode",parentData:data,parentDataProperty:"autonomousMode",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
 errors = vErrors.length;
 }
 }
 if(data.batteryPct !== undefined){
-if(!(validate243(data.batteryPct, {instancePath:instancePath+"/batteryPct",parentData:data,parentDataProperty:"batteryPct",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
+if(!(validate252(data.batteryPct, {instancePath:instancePath+"/batteryPct",parentData:data,parentDataProperty:"batteryPct",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
 errors = vErrors.length;
 }
 }
 if(data.insideWindow !== undefined){
-if(!(validate240(data.insideWindow, {instancePath:instancePath+"/insideWindow",parentData:data,parentDataProperty:"insideWindow",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+if(!(validate249(data.insideWindow, {instancePath:instancePath+"/insideWindow",parentData:data,parentDataProperty:"insideWindow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
 errors = vErrors.length;
 }
 }
@@ -6567,18 +6908,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate239.errors = vErrors;
+validate248.errors = vErrors;
 return errors === 0;
 }
-validate239.evaluated = {"props":{"moving":true,"autonomousMode":true,"batteryPct":true,"insideWindow":true},"dynamicProps":false,"dynamicItems":false};
+validate248.evaluated = {"props":{"moving":true,"autonomousMode":true,"batteryPct":true,"insideWindow":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema80 = {"$id":"muto:WorkloadHealth","type":"object","required":["name","state","restarts"],"properties":{"name":{"$ref":"muto:Name"},"state":{"enum":["starting","running","ready","exited","completed","stopped","unsupervised"]},"restarts":{"$ref":"muto:Count"},"isolation":{"enum":["full","degraded"]}}};
+const schema82 = {"$id":"muto:WorkloadHealth","type":"object","required":["name","state","restarts"],"properties":{"name":{"$ref":"muto:Name"},"state":{"enum":["starting","running","ready","exited","completed","stopped","unsupervised"]},"restarts":{"$ref":"muto:Count"},"isolation":{"enum":["full","degraded"]}}};
 
-function validate250(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate259(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadHealth" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate250.evaluated;
+const evaluated0 = validate259.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6617,15 +6958,15 @@ vErrors.push(err2);
 errors++;
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.state !== undefined){
 let data1 = data.state;
 if(!(((((((data1 === "starting") || (data1 === "running")) || (data1 === "ready")) || (data1 === "exited")) || (data1 === "completed")) || (data1 === "stopped")) || (data1 === "unsupervised"))){
-const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema80.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema82.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6636,15 +6977,15 @@ errors++;
 }
 }
 if(data.restarts !== undefined){
-if(!(validate162(data.restarts, {instancePath:instancePath+"/restarts",parentData:data,parentDataProperty:"restarts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.restarts, {instancePath:instancePath+"/restarts",parentData:data,parentDataProperty:"restarts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.isolation !== undefined){
 let data3 = data.isolation;
 if(!((data3 === "full") || (data3 === "degraded"))){
-const err4 = {instancePath:instancePath+"/isolation",schemaPath:"#/properties/isolation/enum",keyword:"enum",params:{allowedValues: schema80.properties.isolation.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/isolation",schemaPath:"#/properties/isolation/enum",keyword:"enum",params:{allowedValues: schema82.properties.isolation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6665,17 +7006,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate250.errors = vErrors;
+validate259.errors = vErrors;
 return errors === 0;
 }
-validate250.evaluated = {"props":{"name":true,"state":true,"restarts":true,"isolation":true},"dynamicProps":false,"dynamicItems":false};
+validate259.evaluated = {"props":{"name":true,"state":true,"restarts":true,"isolation":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate232(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate241(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate232.evaluated;
+const evaluated0 = validate241.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6822,20 +7163,20 @@ errors = vErrors.length;
 }
 }
 if(data.installId !== undefined){
-if(!(validate138(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 }
 if(data.bootId !== undefined){
-if(!(validate135(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+if(!(validate144(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
 errors = vErrors.length;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -6845,8 +7186,8 @@ const _errs7 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs8 = errors;
-if(!(validate121(data5, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
+if(!(validate130(data5, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs8 === errors;
@@ -6908,8 +7249,8 @@ const _errs12 = errors;
 let valid2 = false;
 let passing1 = null;
 const _errs13 = errors;
-if(!(validate113(data6, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+if(!(validate122(data6, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs13 === errors;
@@ -6998,26 +7339,26 @@ errors++;
 }
 }
 if(data.safetySnapshot !== undefined){
-if(!(validate239(data.safetySnapshot, {instancePath:instancePath+"/safetySnapshot",parentData:data,parentDataProperty:"safetySnapshot",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+if(!(validate248(data.safetySnapshot, {instancePath:instancePath+"/safetySnapshot",parentData:data,parentDataProperty:"safetySnapshot",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
 errors = vErrors.length;
 }
 }
 if(data.diskFreeMb !== undefined){
-if(!(validate162(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.diskFreeMb, {instancePath:instancePath+"/diskFreeMb",parentData:data,parentDataProperty:"diskFreeMb",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.agentVersion !== undefined){
-if(!(validate123(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+if(!(validate132(data.agentVersion, {instancePath:instancePath+"/agentVersion",parentData:data,parentDataProperty:"agentVersion",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
 errors = vErrors.length;
 }
 }
 if(data.facts !== undefined){
-if(!(validate157(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+if(!(validate166(data.facts, {instancePath:instancePath+"/facts",parentData:data,parentDataProperty:"facts",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
 errors = vErrors.length;
 }
 }
@@ -7036,8 +7377,8 @@ errors++;
 }
 const len0 = data14.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate250(data14[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data14,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+if(!(validate259(data14[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data14,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
 errors = vErrors.length;
 }
 }
@@ -7064,22 +7405,22 @@ vErrors.push(err22);
 }
 errors++;
 }
-validate232.errors = vErrors;
+validate241.errors = vErrors;
 return errors === 0;
 }
-validate232.evaluated = {"props":{"kind":true,"vehicleId":true,"installId":true,"bootId":true,"at":true,"stack":true,"desiredStateRevision":true,"rollbackReady":true,"volatile":true,"changeInProgress":true,"safetySnapshot":true,"diskFreeMb":true,"agentVersion":true,"facts":true,"workloads":true},"dynamicProps":false,"dynamicItems":false};
+validate241.evaluated = {"props":{"kind":true,"vehicleId":true,"installId":true,"bootId":true,"at":true,"stack":true,"desiredStateRevision":true,"rollbackReady":true,"volatile":true,"changeInProgress":true,"safetySnapshot":true,"diskFreeMb":true,"agentVersion":true,"facts":true,"workloads":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLatestDesired = validate254;
-const schema81 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
-const schema82 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
-const schema83 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
-const schema84 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+export const validateLatestDesired = validate263;
+const schema83 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
+const schema84 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
+const schema85 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
+const schema86 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 
-function validate258(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate267(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SimpleSigningSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate258.evaluated;
+const evaluated0 = validate267.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7142,7 +7483,7 @@ vErrors.push(err4);
 }
 errors++;
 }
-if(!pattern30.test(data1)){
+if(!pattern31.test(data1)){
 const err5 = {instancePath:instancePath+"/payload",schemaPath:"#/properties/payload/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err5];
@@ -7177,7 +7518,7 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern30.test(data2)){
+if(!pattern31.test(data2)){
 const err8 = {instancePath:instancePath+"/sig",schemaPath:"#/properties/sig/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err8];
@@ -7210,18 +7551,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate258.errors = vErrors;
+validate267.errors = vErrors;
 return errors === 0;
 }
-validate258.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate267.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema85 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
+const schema87 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
 
-function validate259(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate268(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:BundleSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate259.evaluated;
+const evaluated0 = validate268.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7274,7 +7615,7 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(!pattern30.test(data1)){
+if(!pattern31.test(data1)){
 const err4 = {instancePath:instancePath+"/bundle",schemaPath:"#/properties/bundle/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9+/]+={0,2}$"},message:"must match pattern \""+"^[A-Za-z0-9+/]+={0,2}$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
@@ -7307,17 +7648,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate259.errors = vErrors;
+validate268.errors = vErrors;
 return errors === 0;
 }
-validate259.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
+validate268.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate257(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate266(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReleaseSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate257.evaluated;
+const evaluated0 = validate266.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7328,8 +7669,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.form;
 if(typeof tag0 == "string"){
 if(tag0 === "simple-signing"){
-if(!(validate258(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+if(!(validate267(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -7338,8 +7679,8 @@ props0.payload = true;
 props0.sig = true;
 }
 else if(tag0 === "sigstore-bundle"){
-if(!(validate259(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+if(!(validate268(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -7380,18 +7721,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate257.errors = vErrors;
+validate266.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate257.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate266.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate255(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate264(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AssignmentOffer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate255.evaluated;
+const evaluated0 = validate264.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7420,8 +7761,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.envelope !== undefined){
-if(!(validate166(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+if(!(validate175(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
 errors = vErrors.length;
 }
 }
@@ -7440,8 +7781,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate257(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
+if(!(validate266(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
 errors = vErrors.length;
 }
 }
@@ -7468,17 +7809,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate255.errors = vErrors;
+validate264.errors = vErrors;
 return errors === 0;
 }
-validate255.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
+validate264.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate254(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate263(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LatestDesired" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate254.evaluated;
+const evaluated0 = validate263.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7518,8 +7859,8 @@ valid1 = true;
 passing0 = 0;
 }
 const _errs5 = errors;
-if(!(validate255(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+if(!(validate264(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs5 === errors;
@@ -7569,19 +7910,19 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate254.errors = vErrors;
+validate263.errors = vErrors;
 return errors === 0;
 }
-validate254.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate263.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLocalHold = validate264;
-const schema86 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateLocalHold = validate273;
+const schema88 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate264(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate273(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalHold" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate264.evaluated;
+const evaluated0 = validate273.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7654,15 +7995,15 @@ errors++;
 }
 }
 if(data.who !== undefined){
-if(!(validate82(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema86.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema88.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7673,8 +8014,8 @@ errors++;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -7689,19 +8030,19 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate264.errors = vErrors;
+validate273.errors = vErrors;
 return errors === 0;
 }
-validate264.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate273.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validatePresence = validate267;
-const schema87 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
+export const validatePresence = validate276;
+const schema89 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate267(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate276(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Presence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate267.evaluated;
+const evaluated0 = validate276.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7770,8 +8111,8 @@ errors++;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -7786,22 +8127,22 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate267.errors = vErrors;
+validate276.errors = vErrors;
 return errors === 0;
 }
-validate267.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate276.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReasonCode = validate172;
+export const validateReasonCode = validate181;
 
-export const validateReconcileReport = validate270;
-const schema88 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
-const schema89 = {"$id":"muto:ReasonCodeList","type":"array","maxItems":18,"uniqueItems":true,"items":{"$ref":"muto:ReasonCode"}};
+export const validateReconcileReport = validate279;
+const schema90 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
+const schema91 = {"$id":"muto:ReasonCodeList","type":"array","maxItems":18,"uniqueItems":true,"items":{"$ref":"muto:ReasonCode"}};
 
-function validate274(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate283(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReasonCodeList" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate274.evaluated;
+const evaluated0 = validate283.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7821,8 +8162,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate172(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+if(!(validate181(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
 errors = vErrors.length;
 }
 }
@@ -7857,18 +8198,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate274.errors = vErrors;
+validate283.errors = vErrors;
 return errors === 0;
 }
-validate274.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate283.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema90 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
+const schema92 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
 
-function validate277(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate286(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timings" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate277.evaluated;
+const evaluated0 = validate286.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7987,17 +8328,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate277.errors = vErrors;
+validate286.errors = vErrors;
 return errors === 0;
 }
-validate277.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
+validate286.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate270(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate279(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReconcileReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate270.evaluated;
+const evaluated0 = validate279.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8209,8 +8550,8 @@ const _errs4 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs5 = errors;
-if(!(validate113(data2, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+if(!(validate122(data2, {instancePath:instancePath+"/desiredStateRevision",parentData:data,parentDataProperty:"desiredStateRevision",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs5 === errors;
@@ -8263,15 +8604,15 @@ vErrors = null;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate162(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.status !== undefined){
 let data4 = data.status;
 if(!((((((data4 === "converged") || (data4 === "applying")) || (data4 === "pending")) || (data4 === "blocked")) || (data4 === "failed")) || (data4 === "rolled_back"))){
-const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema88.properties.status.enum},message:"must be equal to one of the allowed values"};
+const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema90.properties.status.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -8282,26 +8623,26 @@ errors++;
 }
 }
 if(data.reasonCodes !== undefined){
-if(!(validate274(data.reasonCodes, {instancePath:instancePath+"/reasonCodes",parentData:data,parentDataProperty:"reasonCodes",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
+if(!(validate283(data.reasonCodes, {instancePath:instancePath+"/reasonCodes",parentData:data,parentDataProperty:"reasonCodes",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
 errors = vErrors.length;
 }
 }
 if(data.timings !== undefined){
-if(!(validate277(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+if(!(validate286(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
 errors = vErrors.length;
 }
 }
 if(data.reportId !== undefined){
-if(!(validate138(data.reportId, {instancePath:instancePath+"/reportId",parentData:data,parentDataProperty:"reportId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data.reportId, {instancePath:instancePath+"/reportId",parentData:data,parentDataProperty:"reportId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 }
 if(data.installId !== undefined){
-if(!(validate138(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data.installId, {instancePath:instancePath+"/installId",parentData:data,parentDataProperty:"installId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 }
@@ -8341,14 +8682,14 @@ errors++;
 }
 }
 if(data.bootId !== undefined){
-if(!(validate135(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+if(!(validate144(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
 errors = vErrors.length;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -8358,8 +8699,8 @@ const _errs19 = errors;
 let valid2 = false;
 let passing1 = null;
 const _errs20 = errors;
-if(!(validate121(data12, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
+if(!(validate130(data12, {instancePath:instancePath+"/stack",parentData:data,parentDataProperty:"stack",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs20 === errors;
@@ -8422,7 +8763,7 @@ let valid3 = false;
 let passing2 = null;
 const _errs25 = errors;
 if(!(((data13 === "active") || (data13 === "previous")) || (data13 === "staged"))){
-const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema88.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema90.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -8486,8 +8827,8 @@ const _errs29 = errors;
 let valid4 = false;
 let passing3 = null;
 const _errs30 = errors;
-if(!(validate121(data14, {instancePath:instancePath+"/committed",parentData:data,parentDataProperty:"committed",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
+if(!(validate130(data14, {instancePath:instancePath+"/committed",parentData:data,parentDataProperty:"committed",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
 errors = vErrors.length;
 }
 var _valid3 = _errs30 === errors;
@@ -8544,15 +8885,15 @@ vErrors = null;
 }
 }
 if(data.attempt !== undefined){
-if(!(validate162(data.attempt, {instancePath:instancePath+"/attempt",parentData:data,parentDataProperty:"attempt",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.attempt, {instancePath:instancePath+"/attempt",parentData:data,parentDataProperty:"attempt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.phase !== undefined){
 let data16 = data.phase;
 if(!((((((((((((data16 === "idle") || (data16 === "verify")) || (data16 === "download")) || (data16 === "stage")) || (data16 === "gate")) || (data16 === "switch")) || (data16 === "probe")) || (data16 === "probation")) || (data16 === "commit")) || (data16 === "rollback")) || (data16 === "repair")) || (data16 === "hold"))){
-const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema88.properties.phase.enum},message:"must be equal to one of the allowed values"};
+const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema90.properties.phase.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -8589,8 +8930,8 @@ errors++;
 }
 const len0 = data18.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate170(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
+if(!(validate179(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
 errors = vErrors.length;
 }
 }
@@ -8617,23 +8958,23 @@ vErrors.push(err36);
 }
 errors++;
 }
-validate270.errors = vErrors;
+validate279.errors = vErrors;
 return errors === 0;
 }
-validate270.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true},"dynamicProps":false,"dynamicItems":false};
+validate279.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReleaseSignature = validate257;
+export const validateReleaseSignature = validate266;
 
-export const validateReportReceipts = validate287;
-const schema91 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
-const schema92 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
-const schema93 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
+export const validateReportReceipts = validate296;
+const schema93 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
+const schema94 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
+const schema95 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
 
-function validate289(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ErrorCode" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate289.evaluated;
+const evaluated0 = validate298.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8651,7 +8992,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!(((((((((((((((((((((((((((((((((((((((data === "BODY_INVALID") || (data === "QUERY_INVALID")) || (data === "PATH_INVALID")) || (data === "HEADER_INVALID")) || (data === "SELECTOR_INVALID")) || (data === "UNAUTHENTICATED")) || (data === "FORBIDDEN")) || (data === "CLAIM_INVALID")) || (data === "VEHICLE_REVOKED")) || (data === "NOT_FOUND")) || (data === "METHOD_NOT_ALLOWED")) || (data === "CONFLICT_VEHICLE")) || (data === "CONFLICT_RELEASE")) || (data === "CONFLICT_IDEMPOTENCY_KEY")) || (data === "CONFLICT_ROLLOUT_MEMBER")) || (data === "CONFLICT_ROLLOUT_STATE")) || (data === "CONFLICT_ENROLMENT")) || (data === "CONFLICT_RESTORE")) || (data === "BODY_TOO_LARGE")) || (data === "MEDIA_TYPE_UNSUPPORTED")) || (data === "POLICY_WEAKENED_UNACKNOWLEDGED")) || (data === "APPLY_WINDOW_EMPTY")) || (data === "TARGET_EMPTY")) || (data === "VEHICLE_UNKNOWN")) || (data === "RELEASE_UNKNOWN")) || (data === "RELEASE_INCOMPATIBLE")) || (data === "RELEASE_WITHDRAWN")) || (data === "RELEASE_NOT_VERIFIED")) || (data === "MANIFEST_NOT_FOUND")) || (data === "MANIFEST_INVALID")) || (data === "MANIFEST_MISMATCH")) || (data === "SIGNATURE_INVALID")) || (data === "DIGEST_MISMATCH")) || (data === "ATTACHMENT_UNEXPECTED")) || (data === "RESUME_REFUSED")) || (data === "RATE_LIMITED")) || (data === "INTERNAL")) || (data === "REGISTRY_UNAVAILABLE")) || (data === "UNAVAILABLE"))){
-const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema93.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema95.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -8660,17 +9001,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate289.errors = vErrors;
+validate298.errors = vErrors;
 return errors === 0;
 }
-validate289.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate298.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate288(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate297(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipt" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate288.evaluated;
+const evaluated0 = validate297.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8746,7 +9087,7 @@ errors++;
 if(data.result !== undefined){
 let data1 = data.result;
 if(!(((data1 === "stored") || (data1 === "duplicate")) || (data1 === "refused"))){
-const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema92.properties.result.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema94.properties.result.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8762,8 +9103,8 @@ const _errs5 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs6 = errors;
-if(!(validate289(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+if(!(validate298(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs6 === errors;
@@ -8826,17 +9167,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate288.errors = vErrors;
+validate297.errors = vErrors;
 return errors === 0;
 }
-validate288.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
+validate297.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate287(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate296(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipts" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate287.evaluated;
+const evaluated0 = validate296.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8869,8 +9210,8 @@ errors++;
 }
 const len0 = data0.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate288(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+if(!(validate297(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
 errors = vErrors.length;
 }
 }
@@ -8897,20 +9238,20 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate287.errors = vErrors;
+validate296.errors = vErrors;
 return errors === 0;
 }
-validate287.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
+validate296.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateSignalLine = validate292;
-const schema94 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
-const schema95 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+export const validateSignalLine = validate301;
+const schema96 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
+const schema97 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
 
-function validate294(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate303(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HoldSignal" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate294.evaluated;
+const evaluated0 = validate303.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8941,15 +9282,15 @@ errors++;
 }
 }
 if(data.who !== undefined){
-if(!(validate82(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema95.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema97.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8970,17 +9311,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate294.errors = vErrors;
+validate303.errors = vErrors;
 return errors === 0;
 }
-validate294.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
+validate303.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate292(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate301(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalLine" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate292.evaluated;
+const evaluated0 = validate301.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9011,15 +9352,15 @@ errors++;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.speedMps !== undefined){
 let data2 = data.speedMps;
 if((!((typeof data2 == "number") && (isFinite(data2)))) && (data2 !== null)){
-const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema94.properties.speedMps.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema96.properties.speedMps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -9054,7 +9395,7 @@ errors++;
 if(data.yawRateRadps !== undefined){
 let data3 = data.yawRateRadps;
 if((!((typeof data3 == "number") && (isFinite(data3)))) && (data3 !== null)){
-const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema94.properties.yawRateRadps.type},message:"must be number,null"};
+const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema96.properties.yawRateRadps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -9089,7 +9430,7 @@ errors++;
 if(data.parked !== undefined){
 let data4 = data.parked;
 if((typeof data4 !== "boolean") && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema94.properties.parked.type},message:"must be boolean,null"};
+const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema96.properties.parked.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -9106,7 +9447,7 @@ let valid1 = false;
 let passing0 = null;
 const _errs11 = errors;
 if(!(((((data5 === "manual") || (data5 === "stopped")) || (data5 === "autonomous")) || (data5 === "transition")) || (data5 === "minimal-risk-manoeuvre"))){
-const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema94.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema96.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -9167,7 +9508,7 @@ vErrors = null;
 if(data.batteryPct !== undefined){
 let data6 = data.batteryPct;
 if((!((typeof data6 == "number") && (isFinite(data6)))) && (data6 !== null)){
-const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema94.properties.batteryPct.type},message:"must be number,null"};
+const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema96.properties.batteryPct.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -9202,7 +9543,7 @@ errors++;
 if(data.charging !== undefined){
 let data7 = data.charging;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema94.properties.charging.type},message:"must be boolean,null"};
+const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema96.properties.charging.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -9215,7 +9556,7 @@ errors++;
 if(data.metered !== undefined){
 let data8 = data.metered;
 if((typeof data8 !== "boolean") && (data8 !== null)){
-const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema94.properties.metered.type},message:"must be boolean,null"};
+const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema96.properties.metered.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -9247,8 +9588,8 @@ valid2 = true;
 passing1 = 0;
 }
 const _errs24 = errors;
-if(!(validate294(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+if(!(validate303(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs24 === errors;
@@ -9294,8 +9635,8 @@ const _errs26 = errors;
 let valid3 = false;
 let passing2 = null;
 const _errs27 = errors;
-if(!(validate138(data10, {instancePath:instancePath+"/changeAcknowledged",parentData:data,parentDataProperty:"changeAcknowledged",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+if(!(validate147(data10, {instancePath:instancePath+"/changeAcknowledged",parentData:data,parentDataProperty:"changeAcknowledged",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
 errors = vErrors.length;
 }
 var _valid2 = _errs27 === errors;
@@ -9358,20 +9699,20 @@ vErrors.push(err21);
 }
 errors++;
 }
-validate292.errors = vErrors;
+validate301.errors = vErrors;
 return errors === 0;
 }
-validate292.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
+validate301.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateStackManifest = validate298;
-const schema96 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
-const schema97 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
+export const validateStackManifest = validate307;
+const schema98 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
+const schema99 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
 
-function validate301(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate310(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Compatibility" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate301.evaluated;
+const evaluated0 = validate310.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9516,18 +9857,18 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate301.errors = vErrors;
+validate310.errors = vErrors;
 return errors === 0;
 }
-validate301.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
+validate310.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema98 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
+const schema100 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
 
-function validate306(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate315(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ResourceProfile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate306.evaluated;
+const evaluated0 = validate315.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9603,18 +9944,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate306.errors = vErrors;
+validate315.errors = vErrors;
 return errors === 0;
 }
-validate306.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate315.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema99 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
+const schema101 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
 
-function validate308(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate317(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RosEnvironment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate308.evaluated;
+const evaluated0 = validate317.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9692,20 +10033,20 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate308.errors = vErrors;
+validate317.errors = vErrors;
 return errors === 0;
 }
-validate308.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate317.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema100 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema101 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"}],"discriminator":{"propertyName":"kind"}};
-const schema102 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
+const schema102 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
+const schema103 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"},{"$ref":"muto:NodeProbe"},{"$ref":"muto:TopicProbe"},{"$ref":"muto:LifecycleProbe"},{"$ref":"muto:ServiceProbe"},{"$ref":"muto:DiagnosticsProbe"}],"discriminator":{"propertyName":"kind"}};
+const schema104 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
-function validate314(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProcessProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate314.evaluated;
+const evaluated0 = validate323.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9771,14 +10112,14 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -9803,19 +10144,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate314.errors = vErrors;
+validate323.errors = vErrors;
 return errors === 0;
 }
-validate314.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate323.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema103 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
-const pattern36 = new RegExp("^/[!-~]*$", "u");
+const schema105 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
+const pattern37 = new RegExp("^/[!-~]*$", "u");
 
-function validate317(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate326(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate317.evaluated;
+const evaluated0 = validate326.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9904,14 +10245,14 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -9963,7 +10304,7 @@ vErrors.push(err10);
 }
 errors++;
 }
-if(!pattern36.test(data4)){
+if(!pattern37.test(data4)){
 const err11 = {instancePath:instancePath+"/path",schemaPath:"#/properties/path/pattern",keyword:"pattern",params:{pattern: "^/[!-~]*$"},message:"must match pattern \""+"^/[!-~]*$"+"\""};
 if(vErrors === null){
 vErrors = [err11];
@@ -10039,18 +10380,18 @@ vErrors.push(err17);
 }
 errors++;
 }
-validate317.errors = vErrors;
+validate326.errors = vErrors;
 return errors === 0;
 }
-validate317.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate326.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema104 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
+const schema106 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
 
-function validate320(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate329(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TcpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate320.evaluated;
+const evaluated0 = validate329.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10126,14 +10467,14 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -10193,18 +10534,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate320.errors = vErrors;
+validate329.errors = vErrors;
 return errors === 0;
 }
-validate320.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate329.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema105 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
+const schema107 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
 
-function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate332(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LogProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate323.evaluated;
+const evaluated0 = validate332.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10283,14 +10624,14 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -10360,17 +10701,995 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate323.errors = vErrors;
+validate332.errors = vErrors;
 return errors === 0;
 }
-validate323.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate332.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema108 = {"$id":"muto:NodeProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"node"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+const schema109 = {"$id":"muto:RosName","type":"string","maxLength":255,"pattern":"^(/[A-Za-z_][A-Za-z0-9_]*)+$"};
+const pattern38 = new RegExp("^(/[A-Za-z_][A-Za-z0-9_]*)+$", "u");
+
+function validate338(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:RosName" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate338.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(func2(data) > 255){
+const err0 = {instancePath,schemaPath:"#/maxLength",keyword:"maxLength",params:{limit: 255},message:"must NOT have more than 255 characters"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(!pattern38.test(data)){
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^(/[A-Za-z_][A-Za-z0-9_]*)+$"},message:"must match pattern \""+"^(/[A-Za-z_][A-Za-z0-9_]*)+$"+"\""};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+else {
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+validate338.errors = vErrors;
+return errors === 0;
+}
+validate338.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate313(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate335(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:NodeProbe" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate335.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.liveness === undefined){
+data.liveness = false;
+}
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.name === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.workload === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "workload"},message:"must have required property '"+"workload"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.node === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "node"},message:"must have required property '"+"node"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((key0 === "kind") || (key0 === "name")) || (key0 === "workload")) || (key0 === "node")) || (key0 === "liveness"))){
+const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.kind !== undefined){
+if("node" !== data.kind){
+const err5 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "node"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.workload !== undefined){
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.node !== undefined){
+if(!(validate338(data.node, {instancePath:instancePath+"/node",parentData:data,parentDataProperty:"node",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+errors = vErrors.length;
+}
+}
+if(typeof data.liveness !== "boolean"){
+const err6 = {instancePath:instancePath+"/liveness",schemaPath:"#/properties/liveness/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+else {
+const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+validate335.errors = vErrors;
+return errors === 0;
+}
+validate335.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema110 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:RosType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
+const schema111 = {"$id":"muto:RosType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"};
+const pattern39 = new RegExp("^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$", "u");
+
+function validate344(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:RosType" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate344.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(func2(data) > 255){
+const err0 = {instancePath,schemaPath:"#/maxLength",keyword:"maxLength",params:{limit: 255},message:"must NOT have more than 255 characters"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(!pattern39.test(data)){
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"},message:"must match pattern \""+"^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"+"\""};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+else {
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+validate344.errors = vErrors;
+return errors === 0;
+}
+validate344.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+
+function validate340(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:TopicProbe" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate340.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.windowSec === undefined){
+data.windowSec = 3;
+}
+if(data.publishersMin === undefined){
+data.publishersMin = 1;
+}
+if(data.liveness === undefined){
+data.liveness = false;
+}
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.name === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.workload === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "workload"},message:"must have required property '"+"workload"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.topic === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "topic"},message:"must have required property '"+"topic"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data.messageType === undefined){
+const err4 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "messageType"},message:"must have required property '"+"messageType"+"'"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(func1.call(schema110.properties, key0))){
+const err5 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+if(data.kind !== undefined){
+if("topic" !== data.kind){
+const err6 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "topic"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.workload !== undefined){
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.topic !== undefined){
+if(!(validate338(data.topic, {instancePath:instancePath+"/topic",parentData:data,parentDataProperty:"topic",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+errors = vErrors.length;
+}
+}
+if(data.messageType !== undefined){
+if(!(validate344(data.messageType, {instancePath:instancePath+"/messageType",parentData:data,parentDataProperty:"messageType",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+errors = vErrors.length;
+}
+}
+if(data.hzMin !== undefined){
+let data5 = data.hzMin;
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 > 100000 || isNaN(data5)){
+const err7 = {instancePath:instancePath+"/hzMin",schemaPath:"#/properties/hzMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100000},message:"must be <= 100000"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if(data5 < 0.001 || isNaN(data5)){
+const err8 = {instancePath:instancePath+"/hzMin",schemaPath:"#/properties/hzMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.001},message:"must be >= 0.001"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+else {
+const err9 = {instancePath:instancePath+"/hzMin",schemaPath:"#/properties/hzMin/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+let data6 = data.windowSec;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 > 300 || isNaN(data6)){
+const err10 = {instancePath:instancePath+"/windowSec",schemaPath:"#/properties/windowSec/maximum",keyword:"maximum",params:{comparison: "<=", limit: 300},message:"must be <= 300"};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+if(data6 < 0.1 || isNaN(data6)){
+const err11 = {instancePath:instancePath+"/windowSec",schemaPath:"#/properties/windowSec/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/windowSec",schemaPath:"#/properties/windowSec/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+if(data.ageSecMax !== undefined){
+let data7 = data.ageSecMax;
+if((typeof data7 == "number") && (isFinite(data7))){
+if(data7 > 3600 || isNaN(data7)){
+const err13 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600"};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+if(data7 < 0.01 || isNaN(data7)){
+const err14 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.01},message:"must be >= 0.01"};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+}
+else {
+const err15 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+let data8 = data.publishersMin;
+if(!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))){
+const err16 = {instancePath:instancePath+"/publishersMin",schemaPath:"#/properties/publishersMin/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+if((typeof data8 == "number") && (isFinite(data8))){
+if(data8 > 1000 || isNaN(data8)){
+const err17 = {instancePath:instancePath+"/publishersMin",schemaPath:"#/properties/publishersMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000"};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+if(data8 < 0 || isNaN(data8)){
+const err18 = {instancePath:instancePath+"/publishersMin",schemaPath:"#/properties/publishersMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0"};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+if(typeof data.liveness !== "boolean"){
+const err19 = {instancePath:instancePath+"/liveness",schemaPath:"#/properties/liveness/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+}
+else {
+const err20 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+validate340.errors = vErrors;
+return errors === 0;
+}
+validate340.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema112 = {"$id":"muto:LifecycleProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"lifecycle"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"state":{"enum":["unconfigured","inactive","active","finalized"],"default":"active"},"liveness":{"type":"boolean","default":false}}};
+
+function validate346(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:LifecycleProbe" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate346.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.state === undefined){
+data.state = "active";
+}
+if(data.liveness === undefined){
+data.liveness = false;
+}
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.name === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.workload === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "workload"},message:"must have required property '"+"workload"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.node === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "node"},message:"must have required property '"+"node"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((((((key0 === "kind") || (key0 === "name")) || (key0 === "workload")) || (key0 === "node")) || (key0 === "state")) || (key0 === "liveness"))){
+const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.kind !== undefined){
+if("lifecycle" !== data.kind){
+const err5 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "lifecycle"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.workload !== undefined){
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.node !== undefined){
+if(!(validate338(data.node, {instancePath:instancePath+"/node",parentData:data,parentDataProperty:"node",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+errors = vErrors.length;
+}
+}
+let data4 = data.state;
+if(!((((data4 === "unconfigured") || (data4 === "inactive")) || (data4 === "active")) || (data4 === "finalized"))){
+const err6 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema112.properties.state.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+if(typeof data.liveness !== "boolean"){
+const err7 = {instancePath:instancePath+"/liveness",schemaPath:"#/properties/liveness/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+else {
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+validate346.errors = vErrors;
+return errors === 0;
+}
+validate346.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema113 = {"$id":"muto:ServiceProbe","type":"object","required":["kind","name","workload","service"],"additionalProperties":false,"properties":{"kind":{"const":"service"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"service":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+
+function validate350(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ServiceProbe" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate350.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.liveness === undefined){
+data.liveness = false;
+}
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.name === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.workload === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "workload"},message:"must have required property '"+"workload"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.service === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "service"},message:"must have required property '"+"service"+"'"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((key0 === "kind") || (key0 === "name")) || (key0 === "workload")) || (key0 === "service")) || (key0 === "liveness"))){
+const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.kind !== undefined){
+if("service" !== data.kind){
+const err5 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "service"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.workload !== undefined){
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.service !== undefined){
+if(!(validate338(data.service, {instancePath:instancePath+"/service",parentData:data,parentDataProperty:"service",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+errors = vErrors.length;
+}
+}
+if(typeof data.liveness !== "boolean"){
+const err6 = {instancePath:instancePath+"/liveness",schemaPath:"#/properties/liveness/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+else {
+const err7 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+validate350.errors = vErrors;
+return errors === 0;
+}
+validate350.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema114 = {"$id":"muto:DiagnosticsProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"diagnostics"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"status":{"type":"string","minLength":1,"maxLength":255,"pattern":"^[^\\u0000-\\u001f\\u007f]*$"},"levelMax":{"enum":["ok","warn","error"],"default":"warn"},"ageSecMax":{"type":"number","minimum":0.1,"maximum":3600,"default":5},"liveness":{"type":"boolean","default":false}}};
+
+function validate354(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:DiagnosticsProbe" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate354.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.levelMax === undefined){
+data.levelMax = "warn";
+}
+if(data.ageSecMax === undefined){
+data.ageSecMax = 5;
+}
+if(data.liveness === undefined){
+data.liveness = false;
+}
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.name === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.workload === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "workload"},message:"must have required property '"+"workload"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((((key0 === "kind") || (key0 === "name")) || (key0 === "workload")) || (key0 === "status")) || (key0 === "levelMax")) || (key0 === "ageSecMax")) || (key0 === "liveness"))){
+const err3 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+if(data.kind !== undefined){
+if("diagnostics" !== data.kind){
+const err4 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "diagnostics"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.workload !== undefined){
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.status !== undefined){
+let data3 = data.status;
+if(typeof data3 === "string"){
+if(func2(data3) > 255){
+const err5 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/maxLength",keyword:"maxLength",params:{limit: 255},message:"must NOT have more than 255 characters"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if(func2(data3) < 1){
+const err6 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+if(!pattern7.test(data3)){
+const err7 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000-\\u001f\\u007f]*$"},message:"must match pattern \""+"^[^\\u0000-\\u001f\\u007f]*$"+"\""};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+else {
+const err8 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+let data4 = data.levelMax;
+if(!(((data4 === "ok") || (data4 === "warn")) || (data4 === "error"))){
+const err9 = {instancePath:instancePath+"/levelMax",schemaPath:"#/properties/levelMax/enum",keyword:"enum",params:{allowedValues: schema114.properties.levelMax.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+let data5 = data.ageSecMax;
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 > 3600 || isNaN(data5)){
+const err10 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600"};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+if(data5 < 0.1 || isNaN(data5)){
+const err11 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.1},message:"must be >= 0.1"};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/ageSecMax",schemaPath:"#/properties/ageSecMax/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+if(typeof data.liveness !== "boolean"){
+const err13 = {instancePath:instancePath+"/liveness",schemaPath:"#/properties/liveness/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+else {
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+validate354.errors = vErrors;
+return errors === 0;
+}
+validate354.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+
+function validate322(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Probe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate313.evaluated;
+const evaluated0 = validate322.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10381,15 +11700,15 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
-if(!(validate314(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
+if(!(validate323(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "http"){
-if(!(validate317(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
+if(!(validate326(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10397,8 +11716,8 @@ props0 = true;
 }
 }
 else if(tag0 === "tcp"){
-if(!(validate320(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+if(!(validate329(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10406,8 +11725,53 @@ props0 = true;
 }
 }
 else if(tag0 === "log"){
-if(!(validate323(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+if(!(validate332(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else if(tag0 === "node"){
+if(!(validate335(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else if(tag0 === "topic"){
+if(!(validate340(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else if(tag0 === "lifecycle"){
+if(!(validate346(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else if(tag0 === "service"){
+if(!(validate350(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else if(tag0 === "diagnostics"){
+if(!(validate354(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10446,18 +11810,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate313.errors = vErrors;
+validate322.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate313.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate322.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate312(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate321(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthModel" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate312.evaluated;
+const evaluated0 = validate321.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10683,8 +12047,8 @@ errors++;
 }
 const len0 = data5.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate313(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
+if(!(validate322(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
 errors = vErrors.length;
 }
 }
@@ -10710,19 +12074,421 @@ vErrors.push(err19);
 }
 errors++;
 }
-validate312.errors = vErrors;
+validate321.errors = vErrors;
 return errors === 0;
 }
-validate312.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate321.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema106 = {"$id":"muto:Workload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}},"env":{"default":{},"type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}},"dependsOn":{"default":[],"type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}},"stop":{"$ref":"muto:StopRule","default":{}},"oneshot":{"type":"boolean","default":false}}};
-const schema107 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+const schema115 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
+const schema116 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
+const schema117 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}};
 
-function validate335(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate372(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Argv" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate372.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(Array.isArray(data)){
+if(data.length > 256){
+const err0 = {instancePath,schemaPath:"#/maxItems",keyword:"maxItems",params:{limit: 256},message:"must NOT have more than 256 items"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.length < 1){
+const err1 = {instancePath,schemaPath:"#/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+const len0 = data.length;
+for(let i0=0; i0<len0; i0++){
+let data0 = data[i0];
+if(typeof data0 === "string"){
+if(func2(data0) > 4096){
+const err2 = {instancePath:instancePath+"/" + i0,schemaPath:"#/items/maxLength",keyword:"maxLength",params:{limit: 4096},message:"must NOT have more than 4096 characters"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+else {
+const err3 = {instancePath:instancePath+"/" + i0,schemaPath:"#/items/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+}
+else {
+const err4 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+validate372.errors = vErrors;
+return errors === 0;
+}
+validate372.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema118 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096}};
+const pattern41 = new RegExp("^[A-Za-z_][A-Za-z0-9_.]{0,127}$", "u");
+
+function validate375(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:LaunchArguments" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate375.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(Object.keys(data).length > 128){
+const err0 = {instancePath,schemaPath:"#/maxProperties",keyword:"maxProperties",params:{limit: 128},message:"must NOT have more than 128 properties"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+const _errs1 = errors;
+if(typeof key0 === "string"){
+if(!pattern41.test(key0)){
+const err1 = {instancePath,schemaPath:"#/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"+"\"",propertyName:key0};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+var valid0 = _errs1 === errors;
+if(!valid0){
+const err2 = {instancePath,schemaPath:"#/propertyNames",keyword:"propertyNames",params:{propertyName: key0},message:"property name must be valid"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+for(const key1 in data){
+let data0 = data[key1];
+if(typeof data0 === "string"){
+if(func2(data0) > 4096){
+const err3 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 4096},message:"must NOT have more than 4096 characters"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+else {
+const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate375.errors = vErrors;
+return errors === 0;
+}
+validate375.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema119 = {"$id":"muto:ParameterFiles","type":"array","maxItems":32,"items":{"$ref":"muto:ParameterFile"}};
+const schema120 = {"$id":"muto:ParameterFile","type":"object","required":["name","text"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"text":{"type":"string","maxLength":262144}}};
+
+function validate378(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ParameterFile" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate378.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.name === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.text === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "text"},message:"must have required property '"+"text"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((key0 === "name") || (key0 === "text"))){
+const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.text !== undefined){
+let data1 = data.text;
+if(typeof data1 === "string"){
+if(func2(data1) > 262144){
+const err3 = {instancePath:instancePath+"/text",schemaPath:"#/properties/text/maxLength",keyword:"maxLength",params:{limit: 262144},message:"must NOT have more than 262144 characters"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+else {
+const err4 = {instancePath:instancePath+"/text",schemaPath:"#/properties/text/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate378.errors = vErrors;
+return errors === 0;
+}
+validate378.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+
+function validate377(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ParameterFiles" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate377.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(Array.isArray(data)){
+if(data.length > 32){
+const err0 = {instancePath,schemaPath:"#/maxItems",keyword:"maxItems",params:{limit: 32},message:"must NOT have more than 32 items"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+const len0 = data.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate378(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate378.errors : vErrors.concat(validate378.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate377.errors = vErrors;
+return errors === 0;
+}
+validate377.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema121 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}};
+const pattern42 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
+
+function validate382(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Environment" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate382.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(Object.keys(data).length > 256){
+const err0 = {instancePath,schemaPath:"#/maxProperties",keyword:"maxProperties",params:{limit: 256},message:"must NOT have more than 256 properties"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+const _errs1 = errors;
+if(typeof key0 === "string"){
+if(!pattern42.test(key0)){
+const err1 = {instancePath,schemaPath:"#/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_]{0,127}$"+"\"",propertyName:key0};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+var valid0 = _errs1 === errors;
+if(!valid0){
+const err2 = {instancePath,schemaPath:"#/propertyNames",keyword:"propertyNames",params:{propertyName: key0},message:"property name must be valid"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+for(const key1 in data){
+let data0 = data[key1];
+if(typeof data0 === "string"){
+if(func2(data0) > 8192){
+const err3 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 8192},message:"must NOT have more than 8192 characters"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+else {
+const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate382.errors = vErrors;
+return errors === 0;
+}
+validate382.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema122 = {"$id":"muto:Dependencies","type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}};
+const schema123 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+
+function validate385(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependency" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate335.evaluated;
+const evaluated0 = validate385.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10763,15 +12529,15 @@ errors++;
 }
 }
 if(data.workload !== undefined){
-if(!(validate82(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.workload, {instancePath:instancePath+"/workload",parentData:data,parentDataProperty:"workload",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.condition !== undefined){
 let data1 = data.condition;
 if(!((data1 === "started") || (data1 === "ready"))){
-const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema107.properties.condition.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema123.properties.condition.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -10792,18 +12558,64 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate335.errors = vErrors;
+validate385.errors = vErrors;
 return errors === 0;
 }
-validate335.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate385.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema108 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
 
-function validate338(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate384(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Dependencies" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate384.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(Array.isArray(data)){
+if(data.length > 63){
+const err0 = {instancePath,schemaPath:"#/maxItems",keyword:"maxItems",params:{limit: 63},message:"must NOT have more than 63 items"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+const len0 = data.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate385(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate385.errors : vErrors.concat(validate385.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate384.errors = vErrors;
+return errors === 0;
+}
+validate384.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema124 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
+
+function validate389(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StopRule" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate338.evaluated;
+const evaluated0 = validate389.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10831,7 +12643,7 @@ errors++;
 }
 let data0 = data.signal;
 if(!((data0 === "SIGINT") || (data0 === "SIGTERM"))){
-const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema108.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema124.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10884,18 +12696,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate338.errors = vErrors;
+validate389.errors = vErrors;
 return errors === 0;
 }
-validate338.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate389.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const pattern37 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
+const schema125 = {"$id":"muto:Resources","type":"object","additionalProperties":false,"properties":{"memoryMb":{"type":"integer","minimum":4,"maximum":10000000},"cpus":{"type":"number","minimum":0.01,"maximum":1024},"pids":{"type":"integer","minimum":1,"maximum":4194304}}};
 
-function validate332(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:Workload" */;
+function validate391(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Resources" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate332.evaluated;
+const evaluated0 = validate391.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10903,6 +12715,189 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+for(const key0 in data){
+if(!(((key0 === "memoryMb") || (key0 === "cpus")) || (key0 === "pids"))){
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+if(data.memoryMb !== undefined){
+let data0 = data.memoryMb;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err1 = {instancePath:instancePath+"/memoryMb",schemaPath:"#/properties/memoryMb/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 10000000 || isNaN(data0)){
+const err2 = {instancePath:instancePath+"/memoryMb",schemaPath:"#/properties/memoryMb/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000000},message:"must be <= 10000000"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data0 < 4 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/memoryMb",schemaPath:"#/properties/memoryMb/minimum",keyword:"minimum",params:{comparison: ">=", limit: 4},message:"must be >= 4"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+}
+if(data.cpus !== undefined){
+let data1 = data.cpus;
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 > 1024 || isNaN(data1)){
+const err4 = {instancePath:instancePath+"/cpus",schemaPath:"#/properties/cpus/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1024},message:"must be <= 1024"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+if(data1 < 0.01 || isNaN(data1)){
+const err5 = {instancePath:instancePath+"/cpus",schemaPath:"#/properties/cpus/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0.01},message:"must be >= 0.01"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+}
+else {
+const err6 = {instancePath:instancePath+"/cpus",schemaPath:"#/properties/cpus/type",keyword:"type",params:{type: "number"},message:"must be number"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data.pids !== undefined){
+let data2 = data.pids;
+if(!(((typeof data2 == "number") && (!(data2 % 1) && !isNaN(data2))) && (isFinite(data2)))){
+const err7 = {instancePath:instancePath+"/pids",schemaPath:"#/properties/pids/type",keyword:"type",params:{type: "integer"},message:"must be integer"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if((typeof data2 == "number") && (isFinite(data2))){
+if(data2 > 4194304 || isNaN(data2)){
+const err8 = {instancePath:instancePath+"/pids",schemaPath:"#/properties/pids/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4194304},message:"must be <= 4194304"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+if(data2 < 1 || isNaN(data2)){
+const err9 = {instancePath:instancePath+"/pids",schemaPath:"#/properties/pids/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err10 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+validate391.errors = vErrors;
+return errors === 0;
+}
+validate391.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema126 = {"$id":"muto:Gpus","enum":["none","all"]};
+
+function validate393(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Gpus" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate393.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(!((data === "none") || (data === "all"))){
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema126.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+validate393.errors = vErrors;
+return errors === 0;
+}
+validate393.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+
+function validate369(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:NativeWorkload" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate369.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.setup === undefined){
+data.setup = [];
+}
+if(data.launchArguments === undefined){
+data.launchArguments = {};
+}
+if(data.params === undefined){
+data.params = [];
+}
 if(data.env === undefined){
 data.env = {};
 }
@@ -10911,6 +12906,12 @@ data.dependsOn = [];
 }
 if(data.stop === undefined){
 data.stop = {};
+}
+if(data.resources === undefined){
+data.resources = {};
+}
+if(data.gpus === undefined){
+data.gpus = "none";
 }
 if(data.oneshot === undefined){
 data.oneshot = false;
@@ -10956,7 +12957,7 @@ vErrors.push(err3);
 errors++;
 }
 for(const key0 in data){
-if(!((((((((key0 === "name") || (key0 === "type")) || (key0 === "archive")) || (key0 === "argv")) || (key0 === "env")) || (key0 === "dependsOn")) || (key0 === "stop")) || (key0 === "oneshot"))){
+if(!(func1.call(schema116.properties, key0))){
 const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err4];
@@ -10968,8 +12969,8 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
@@ -10986,16 +12987,21 @@ errors++;
 }
 }
 if(data.archive !== undefined){
-if(!(validate125(data.archive, {instancePath:instancePath+"/archive",parentData:data,parentDataProperty:"archive",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+if(!(validate134(data.archive, {instancePath:instancePath+"/archive",parentData:data,parentDataProperty:"archive",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
 errors = vErrors.length;
 }
 }
 if(data.argv !== undefined){
-let data3 = data.argv;
-if(Array.isArray(data3)){
-if(data3.length > 256){
-const err6 = {instancePath:instancePath+"/argv",schemaPath:"#/properties/argv/maxItems",keyword:"maxItems",params:{limit: 256},message:"must NOT have more than 256 items"};
+if(!(validate372(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
+errors = vErrors.length;
+}
+}
+let data4 = data.setup;
+if(Array.isArray(data4)){
+if(data4.length > 8){
+const err6 = {instancePath:instancePath+"/setup",schemaPath:"#/properties/setup/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -11004,8 +13010,16 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(data3.length < 1){
-const err7 = {instancePath:instancePath+"/argv",schemaPath:"#/properties/argv/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items"};
+const len0 = data4.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate63(data4[i0], {instancePath:instancePath+"/setup/" + i0,parentData:data4,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err7 = {instancePath:instancePath+"/setup",schemaPath:"#/properties/setup/type",keyword:"type",params:{type: "array"},message:"must be array"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -11014,12 +13028,36 @@ vErrors.push(err7);
 }
 errors++;
 }
-const len0 = data3.length;
-for(let i0=0; i0<len0; i0++){
-let data4 = data3[i0];
-if(typeof data4 === "string"){
-if(func2(data4) > 4096){
-const err8 = {instancePath:instancePath+"/argv/" + i0,schemaPath:"#/properties/argv/items/maxLength",keyword:"maxLength",params:{limit: 4096},message:"must NOT have more than 4096 characters"};
+if(!(validate375(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+errors = vErrors.length;
+}
+if(!(validate377(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
+errors = vErrors.length;
+}
+if(!(validate382(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
+errors = vErrors.length;
+}
+if(!(validate384(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
+errors = vErrors.length;
+}
+if(!(validate389(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate389.errors : vErrors.concat(validate389.errors);
+errors = vErrors.length;
+}
+if(!(validate391(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
+errors = vErrors.length;
+}
+if(!(validate393(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate393.errors : vErrors.concat(validate393.errors);
+errors = vErrors.length;
+}
+if(typeof data.oneshot !== "boolean"){
+const err8 = {instancePath:instancePath+"/oneshot",schemaPath:"#/properties/oneshot/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -11030,7 +13068,481 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/argv/" + i0,schemaPath:"#/properties/argv/items/type",keyword:"type",params:{type: "string"},message:"must be string"};
+const err9 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+validate369.errors = vErrors;
+return errors === 0;
+}
+validate369.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema127 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
+const schema128 = {"$id":"muto:Capability","type":"string","pattern":"^[A-Z][A-Z0-9_]{2,30}$"};
+
+function validate406(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Capability" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate406.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(!pattern11.test(data)){
+const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[A-Z][A-Z0-9_]{2,30}$"},message:"must match pattern \""+"^[A-Z][A-Z0-9_]{2,30}$"+"\""};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate406.errors = vErrors;
+return errors === 0;
+}
+validate406.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+const schema129 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
+const schema130 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"};
+const pattern45 = new RegExp("^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$", "u");
+
+function validate409(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:AbsolutePath" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate409.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(func2(data) > 4096){
+const err0 = {instancePath,schemaPath:"#/maxLength",keyword:"maxLength",params:{limit: 4096},message:"must NOT have more than 4096 characters"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(!pattern45.test(data)){
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"},message:"must match pattern \""+"^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"+"\""};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+else {
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+validate409.errors = vErrors;
+return errors === 0;
+}
+validate409.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
+
+function validate408(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Device" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate408.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.access === undefined){
+data.access = "rw";
+}
+if(data.path === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "path"},message:"must have required property '"+"path"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((key0 === "path") || (key0 === "containerPath")) || (key0 === "access"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.path !== undefined){
+if(!(validate409(data.path, {instancePath:instancePath+"/path",parentData:data,parentDataProperty:"path",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
+errors = vErrors.length;
+}
+}
+if(data.containerPath !== undefined){
+if(!(validate409(data.containerPath, {instancePath:instancePath+"/containerPath",parentData:data,parentDataProperty:"containerPath",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
+errors = vErrors.length;
+}
+}
+let data2 = data.access;
+if(!(((data2 === "r") || (data2 === "rw")) || (data2 === "rwm"))){
+const err2 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema129.properties.access.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+else {
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+validate408.errors = vErrors;
+return errors === 0;
+}
+validate408.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const schema131 = {"$id":"muto:Mount","type":"object","required":["source","target"],"additionalProperties":false,"properties":{"source":{"$ref":"muto:AbsolutePath"},"target":{"$ref":"muto:AbsolutePath"},"readOnly":{"type":"boolean","default":true}}};
+
+function validate413(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Mount" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate413.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.readOnly === undefined){
+data.readOnly = true;
+}
+if(data.source === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "source"},message:"must have required property '"+"source"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.target === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "target"},message:"must have required property '"+"target"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((key0 === "source") || (key0 === "target")) || (key0 === "readOnly"))){
+const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+if(data.source !== undefined){
+if(!(validate409(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
+errors = vErrors.length;
+}
+}
+if(data.target !== undefined){
+if(!(validate409(data.target, {instancePath:instancePath+"/target",parentData:data,parentDataProperty:"target",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
+errors = vErrors.length;
+}
+}
+if(typeof data.readOnly !== "boolean"){
+const err3 = {instancePath:instancePath+"/readOnly",schemaPath:"#/properties/readOnly/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+else {
+const err4 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+validate413.errors = vErrors;
+return errors === 0;
+}
+validate413.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+const pattern43 = new RegExp("^[0-9]{1,9}(:[0-9]{1,9})?$", "u");
+
+function validate395(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:OciWorkload" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate395.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.launchArguments === undefined){
+data.launchArguments = {};
+}
+if(data.params === undefined){
+data.params = [];
+}
+if(data.env === undefined){
+data.env = {};
+}
+if(data.dependsOn === undefined){
+data.dependsOn = [];
+}
+if(data.stop === undefined){
+data.stop = {};
+}
+if(data.resources === undefined){
+data.resources = {};
+}
+if(data.gpus === undefined){
+data.gpus = "none";
+}
+if(data.oneshot === undefined){
+data.oneshot = false;
+}
+if(data.network === undefined){
+data.network = "host";
+}
+if(data.ipc === undefined){
+data.ipc = "host";
+}
+if(data.capabilities === undefined){
+data.capabilities = [];
+}
+if(data.privileged === undefined){
+data.privileged = false;
+}
+if(data.devices === undefined){
+data.devices = [];
+}
+if(data.mounts === undefined){
+data.mounts = [];
+}
+if(data.name === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.type === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "type"},message:"must have required property '"+"type"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.image === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "image"},message:"must have required property '"+"image"+"'"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(func1.call(schema127.properties, key0))){
+const err3 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.type !== undefined){
+if("oci" !== data.type){
+const err4 = {instancePath:instancePath+"/type",schemaPath:"#/properties/type/const",keyword:"const",params:{allowedValue: "oci"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.image !== undefined){
+if(!(validate134(data.image, {instancePath:instancePath+"/image",parentData:data,parentDataProperty:"image",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+errors = vErrors.length;
+}
+}
+if(data.argv !== undefined){
+if(!(validate372(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
+errors = vErrors.length;
+}
+}
+if(!(validate375(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+errors = vErrors.length;
+}
+if(!(validate377(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
+errors = vErrors.length;
+}
+if(!(validate382(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
+errors = vErrors.length;
+}
+if(!(validate384(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
+errors = vErrors.length;
+}
+if(!(validate389(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate389.errors : vErrors.concat(validate389.errors);
+errors = vErrors.length;
+}
+if(!(validate391(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
+errors = vErrors.length;
+}
+if(!(validate393(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate393.errors : vErrors.concat(validate393.errors);
+errors = vErrors.length;
+}
+if(typeof data.oneshot !== "boolean"){
+const err5 = {instancePath:instancePath+"/oneshot",schemaPath:"#/properties/oneshot/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+let data12 = data.network;
+if(!((data12 === "host") || (data12 === "none"))){
+const err6 = {instancePath:instancePath+"/network",schemaPath:"#/properties/network/enum",keyword:"enum",params:{allowedValues: schema127.properties.network.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+let data13 = data.ipc;
+if(!((data13 === "host") || (data13 === "private"))){
+const err7 = {instancePath:instancePath+"/ipc",schemaPath:"#/properties/ipc/enum",keyword:"enum",params:{allowedValues: schema127.properties.ipc.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if(data.user !== undefined){
+let data14 = data.user;
+if(typeof data14 === "string"){
+if(!pattern43.test(data14)){
+const err8 = {instancePath:instancePath+"/user",schemaPath:"#/properties/user/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,9}(:[0-9]{1,9})?$"},message:"must match pattern \""+"^[0-9]{1,9}(:[0-9]{1,9})?$"+"\""};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+else {
+const err9 = {instancePath:instancePath+"/user",schemaPath:"#/properties/user/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -11040,9 +13552,10 @@ vErrors.push(err9);
 errors++;
 }
 }
-}
-else {
-const err10 = {instancePath:instancePath+"/argv",schemaPath:"#/properties/argv/type",keyword:"type",params:{type: "array"},message:"must be array"};
+let data15 = data.capabilities;
+if(Array.isArray(data15)){
+if(data15.length > 16){
+const err10 = {instancePath:instancePath+"/capabilities",schemaPath:"#/properties/capabilities/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -11051,11 +13564,21 @@ vErrors.push(err10);
 }
 errors++;
 }
+const len0 = data15.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate406(data15[i0], {instancePath:instancePath+"/capabilities/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate406.errors : vErrors.concat(validate406.errors);
+errors = vErrors.length;
 }
-let data5 = data.env;
-if(data5 && typeof data5 == "object" && !Array.isArray(data5)){
-if(Object.keys(data5).length > 256){
-const err11 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/maxProperties",keyword:"maxProperties",params:{limit: 256},message:"must NOT have more than 256 properties"};
+}
+let i1 = data15.length;
+let j0;
+if(i1 > 1){
+outer0:
+for(;i1--;){
+for(j0 = i1; j0--;){
+if(func0(data15[i1], data15[j0])){
+const err11 = {instancePath:instancePath+"/capabilities",schemaPath:"#/properties/capabilities/uniqueItems",keyword:"uniqueItems",params:{i: i1, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i1+" are identical)"};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -11063,12 +13586,14 @@ else {
 vErrors.push(err11);
 }
 errors++;
+break outer0;
 }
-for(const key1 in data5){
-const _errs11 = errors;
-if(typeof key1 === "string"){
-if(!pattern37.test(key1)){
-const err12 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_]{0,127}$"+"\"",propertyName:key1};
+}
+}
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/capabilities",schemaPath:"#/properties/capabilities/type",keyword:"type",params:{type: "array"},message:"must be array"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -11077,10 +13602,8 @@ vErrors.push(err12);
 }
 errors++;
 }
-}
-var valid3 = _errs11 === errors;
-if(!valid3){
-const err13 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/propertyNames",keyword:"propertyNames",params:{propertyName: key1},message:"property name must be valid"};
+if(typeof data.privileged !== "boolean"){
+const err13 = {instancePath:instancePath+"/privileged",schemaPath:"#/properties/privileged/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -11089,12 +13612,10 @@ vErrors.push(err13);
 }
 errors++;
 }
-}
-for(const key2 in data5){
-let data6 = data5[key2];
-if(typeof data6 === "string"){
-if(func2(data6) > 8192){
-const err14 = {instancePath:instancePath+"/env/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/env/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 8192},message:"must NOT have more than 8192 characters"};
+let data18 = data.devices;
+if(Array.isArray(data18)){
+if(data18.length > 64){
+const err14 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items"};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -11103,9 +13624,16 @@ vErrors.push(err14);
 }
 errors++;
 }
+const len1 = data18.length;
+for(let i2=0; i2<len1; i2++){
+if(!(validate408(data18[i2], {instancePath:instancePath+"/devices/" + i2,parentData:data18,parentDataProperty:i2,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate408.errors : vErrors.concat(validate408.errors);
+errors = vErrors.length;
+}
+}
 }
 else {
-const err15 = {instancePath:instancePath+"/env/" + key2.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/env/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
+const err15 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -11114,10 +13642,10 @@ vErrors.push(err15);
 }
 errors++;
 }
-}
-}
-else {
-const err16 = {instancePath:instancePath+"/env",schemaPath:"#/properties/env/type",keyword:"type",params:{type: "object"},message:"must be object"};
+let data20 = data.mounts;
+if(Array.isArray(data20)){
+if(data20.length > 64){
+const err16 = {instancePath:instancePath+"/mounts",schemaPath:"#/properties/mounts/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -11126,10 +13654,16 @@ vErrors.push(err16);
 }
 errors++;
 }
-let data7 = data.dependsOn;
-if(Array.isArray(data7)){
-if(data7.length > 63){
-const err17 = {instancePath:instancePath+"/dependsOn",schemaPath:"#/properties/dependsOn/maxItems",keyword:"maxItems",params:{limit: 63},message:"must NOT have more than 63 items"};
+const len2 = data20.length;
+for(let i3=0; i3<len2; i3++){
+if(!(validate413(data20[i3], {instancePath:instancePath+"/mounts/" + i3,parentData:data20,parentDataProperty:i3,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate413.errors : vErrors.concat(validate413.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err17 = {instancePath:instancePath+"/mounts",schemaPath:"#/properties/mounts/type",keyword:"type",params:{type: "array"},message:"must be array"};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -11138,16 +13672,9 @@ vErrors.push(err17);
 }
 errors++;
 }
-const len1 = data7.length;
-for(let i1=0; i1<len1; i1++){
-if(!(validate335(data7[i1], {instancePath:instancePath+"/dependsOn/" + i1,parentData:data7,parentDataProperty:i1,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
-errors = vErrors.length;
-}
-}
 }
 else {
-const err18 = {instancePath:instancePath+"/dependsOn",schemaPath:"#/properties/dependsOn/type",keyword:"type",params:{type: "array"},message:"must be array"};
+const err18 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -11156,42 +13683,86 @@ vErrors.push(err18);
 }
 errors++;
 }
-if(!(validate338(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
-errors = vErrors.length;
-}
-if(typeof data.oneshot !== "boolean"){
-const err19 = {instancePath:instancePath+"/oneshot",schemaPath:"#/properties/oneshot/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
-if(vErrors === null){
-vErrors = [err19];
-}
-else {
-vErrors.push(err19);
-}
-errors++;
-}
-}
-else {
-const err20 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
-if(vErrors === null){
-vErrors = [err20];
-}
-else {
-vErrors.push(err20);
-}
-errors++;
-}
-validate332.errors = vErrors;
+validate395.errors = vErrors;
 return errors === 0;
 }
-validate332.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate395.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate368(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:Workload" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate368.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+const tag0 = data.type;
+if(typeof tag0 == "string"){
+if(tag0 === "native"){
+if(!(validate369(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+errors = vErrors.length;
+}
+var props0 = true;
+}
+else if(tag0 === "oci"){
+if(!(validate395(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate395.errors : vErrors.concat(validate395.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
+else {
+const err0 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "mapping", tag: "type", tagValue: tag0},message:"value of tag \"type\" must be in oneOf"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/discriminator",keyword:"discriminator",params:{error: "tag", tag: "type", tagValue: tag0},message:"tag \"type\" must be string"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+else {
+const err2 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+validate368.errors = vErrors;
+evaluated0.props = props0;
+return errors === 0;
+}
+validate368.evaluated = {"dynamicProps":true,"dynamicItems":false};
+
+
+function validate307(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackManifest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate298.evaluated;
+const evaluated0 = validate307.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11276,7 +13847,7 @@ vErrors.push(err6);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema96.properties, key0))){
+if(!(func1.call(schema98.properties, key0))){
 const err7 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err7];
@@ -11300,14 +13871,14 @@ errors++;
 }
 }
 if(data.name !== undefined){
-if(!(validate82(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.name, {instancePath:instancePath+"/name",parentData:data,parentDataProperty:"name",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.version !== undefined){
-if(!(validate123(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+if(!(validate132(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
 errors = vErrors.length;
 }
 }
@@ -11345,24 +13916,24 @@ errors++;
 }
 }
 if(data.compatibility !== undefined){
-if(!(validate301(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+if(!(validate310(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate310.errors : vErrors.concat(validate310.errors);
 errors = vErrors.length;
 }
 }
 if(data.resourceProfile !== undefined){
-if(!(validate306(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
+if(!(validate315(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate308(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
+if(!(validate317(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
 errors = vErrors.length;
 }
 if(data.healthModel !== undefined){
-if(!(validate312(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
+if(!(validate321(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
 errors = vErrors.length;
 }
 }
@@ -11391,8 +13962,8 @@ errors++;
 }
 const len0 = data8.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate332(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+if(!(validate368(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
 errors = vErrors.length;
 }
 }
@@ -11419,19 +13990,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate298.errors = vErrors;
+validate307.errors = vErrors;
 return errors === 0;
 }
-validate298.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate307.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateStandingConfirmation = validate341;
-const schema109 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
+export const validateStandingConfirmation = validate420;
+const schema132 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate341(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate420(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StandingConfirmation" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate341.evaluated;
+const evaluated0 = validate420.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11534,38 +14105,38 @@ errors++;
 }
 }
 if(data.who !== undefined){
-if(!(validate82(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+if(!(validate91(data.who, {instancePath:instancePath+"/who",parentData:data,parentDataProperty:"who",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
 errors = vErrors.length;
 }
 }
 if(data.at !== undefined){
-if(!(validate117(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.at, {instancePath:instancePath+"/at",parentData:data,parentDataProperty:"at",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.bootId !== undefined){
-if(!(validate135(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+if(!(validate144(data.bootId, {instancePath:instancePath+"/bootId",parentData:data,parentDataProperty:"bootId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
 errors = vErrors.length;
 }
 }
 if(data.madeUptimeMs !== undefined){
-if(!(validate162(data.madeUptimeMs, {instancePath:instancePath+"/madeUptimeMs",parentData:data,parentDataProperty:"madeUptimeMs",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.madeUptimeMs, {instancePath:instancePath+"/madeUptimeMs",parentData:data,parentDataProperty:"madeUptimeMs",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.untilUptimeMs !== undefined){
-if(!(validate162(data.untilUptimeMs, {instancePath:instancePath+"/untilUptimeMs",parentData:data,parentDataProperty:"untilUptimeMs",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+if(!(validate171(data.untilUptimeMs, {instancePath:instancePath+"/untilUptimeMs",parentData:data,parentDataProperty:"untilUptimeMs",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
 errors = vErrors.length;
 }
 }
 if(data.until !== undefined){
-if(!(validate117(data.until, {instancePath:instancePath+"/until",parentData:data,parentDataProperty:"until",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.until, {instancePath:instancePath+"/until",parentData:data,parentDataProperty:"until",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
@@ -11580,22 +14151,22 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate341.errors = vErrors;
+validate420.errors = vErrors;
 return errors === 0;
 }
-validate341.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate420.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustFile = validate348;
-const schema110 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
-const schema111 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
-const schema112 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
-const schema113 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
+export const validateTrustFile = validate427;
+const schema133 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
+const schema134 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+const schema135 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
+const schema136 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
 
-function validate352(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate431(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustKey" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate352.evaluated;
+const evaluated0 = validate431.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11646,15 +14217,15 @@ errors++;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate146(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+if(!(validate155(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
 errors = vErrors.length;
 }
 }
 if(data.algorithm !== undefined){
 let data1 = data.algorithm;
 if(!((data1 === "ed25519") || (data1 === "ecdsa-p256"))){
-const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema113.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema136.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -11677,7 +14248,7 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(!pattern26.test(data2)){
+if(!pattern27.test(data2)){
 const err6 = {instancePath:instancePath+"/publicKey",schemaPath:"#/properties/publicKey/pattern",keyword:"pattern",params:{pattern: "^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"},message:"must match pattern \""+"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -11710,17 +14281,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate352.errors = vErrors;
+validate431.errors = vErrors;
 return errors === 0;
 }
-validate352.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate431.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate351(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate430(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRole" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate351.evaluated;
+const evaluated0 = validate430.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11820,8 +14391,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate352(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
+if(!(validate431(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate431.errors : vErrors.concat(validate431.errors);
 errors = vErrors.length;
 }
 }
@@ -11848,17 +14419,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate351.errors = vErrors;
+validate430.errors = vErrors;
 return errors === 0;
 }
-validate351.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate430.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate350(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate429(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate350.evaluated;
+const evaluated0 = validate429.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11899,14 +14470,14 @@ errors++;
 }
 }
 if(data.release !== undefined){
-if(!(validate351(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate430(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate351(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate430(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 }
@@ -11921,17 +14492,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate350.errors = vErrors;
+validate429.errors = vErrors;
 return errors === 0;
 }
-validate350.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate429.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate348(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate427(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate348.evaluated;
+const evaluated0 = validate427.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11994,14 +14565,14 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate108(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+if(!(validate117(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
 errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate350(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
+if(!(validate429(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate429.errors : vErrors.concat(validate429.errors);
 errors = vErrors.length;
 }
 }
@@ -12016,20 +14587,20 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate348.errors = vErrors;
+validate427.errors = vErrors;
 return errors === 0;
 }
-validate348.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate427.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustRoot = validate358;
-const schema114 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
-const schema115 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+export const validateTrustRoot = validate437;
+const schema137 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
+const schema138 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
 
-function validate363(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate442(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RootRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate363.evaluated;
+const evaluated0 = validate442.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12068,20 +14639,20 @@ vErrors.push(err2);
 errors++;
 }
 if(data.root !== undefined){
-if(!(validate351(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate430(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 }
 if(data.release !== undefined){
-if(!(validate351(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate430(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate351(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate430(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 }
@@ -12096,17 +14667,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate363.errors = vErrors;
+validate442.errors = vErrors;
 return errors === 0;
 }
-validate363.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate442.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate358(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate437(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate358.evaluated;
+const evaluated0 = validate437.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12187,32 +14758,32 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate108(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+if(!(validate117(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
 errors = vErrors.length;
 }
 }
 if(data.version !== undefined){
-if(!(validate111(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+if(!(validate120(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
 errors = vErrors.length;
 }
 }
 if(data.issuedAt !== undefined){
-if(!(validate117(data.issuedAt, {instancePath:instancePath+"/issuedAt",parentData:data,parentDataProperty:"issuedAt",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.issuedAt, {instancePath:instancePath+"/issuedAt",parentData:data,parentDataProperty:"issuedAt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.expiresAt !== undefined){
-if(!(validate117(data.expiresAt, {instancePath:instancePath+"/expiresAt",parentData:data,parentDataProperty:"expiresAt",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+if(!(validate126(data.expiresAt, {instancePath:instancePath+"/expiresAt",parentData:data,parentDataProperty:"expiresAt",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
 errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate363(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
+if(!(validate442(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate442.errors : vErrors.concat(validate442.errors);
 errors = vErrors.length;
 }
 }
@@ -12227,8 +14798,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate358.errors = vErrors;
+validate437.errors = vErrors;
 return errors === 0;
 }
-validate358.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
+validate437.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
 
