@@ -106,6 +106,48 @@ export interface ProbeSeen {
   readonly seen: number | boolean | null;
 }
 
+/**
+ * What the ROS graph shows at this moment, through the provider that the configuration names. Every answer is null when it
+ * cannot be seen: not connected, not supported by the provider, or not answered in time. Never rejects.
+ */
+export interface GraphReader {
+  /** Whether a fully qualified node (`/planner`) is in the graph. */
+  node(name: string, signal: AbortSignal): Promise<boolean | null>;
+  /** Watches the topic from the first question on, so that a rate is known at a later one. */
+  topic(watch: TopicWatch, signal: AbortSignal): Promise<TopicSeen | null>;
+  /** The primary state of a managed node: 1 unconfigured, 2 inactive, 3 active, 4 finalized (lifecycle_msgs/msg/State). */
+  lifecycle(node: string, signal: AbortSignal): Promise<number | null>;
+  /** Calls a std_srvs/srv/Trigger service: what it answered as success. */
+  trigger(service: string, signal: AbortSignal): Promise<boolean | null>;
+  /** The newest status by name on /diagnostics_agg. Levels: 0 OK, 1 WARN, 2 ERROR, 3 STALE. */
+  diagnostics(signal: AbortSignal): Promise<readonly DiagnosticSeen[] | null>;
+  /** Calls back when nodes or publishers came or went; only a wake-up. */
+  watch(onChange: () => void): AsyncDisposable;
+}
+
+export interface TopicWatch {
+  readonly topic: string;
+  /** `package/msg/Type`. */
+  readonly messageType: string;
+  readonly windowSec: number;
+}
+
+export interface TopicSeen {
+  /** Messages per second over the window; over a shorter time while it is not full yet. */
+  readonly hz: number;
+  /** Null when none has come since the watch began. */
+  readonly ageMs: number | null;
+  readonly publishers: number;
+  /** Whether the whole window was watched: before that a low rate proves nothing. */
+  readonly isWindowFull: boolean;
+}
+
+export interface DiagnosticSeen {
+  readonly name: string;
+  readonly level: number;
+  readonly ageMs: number;
+}
+
 // ── Vehicle ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Reads the newest samples of every configured provider; values only, judged by the pure gates. */
