@@ -17,6 +17,7 @@ import { systemUptime } from "./local/uptime.ts";
 import { openAgent, type RunEnd } from "./open-agent.ts";
 import type { AgentPorts } from "./ports.ts";
 import { lockAgentState } from "./runtime/agent-lock.ts";
+import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
 import { ProcessRuntime } from "./runtime/process-runtime.ts";
 import { HOST_VARIABLES } from "./runtime/workload-config.ts";
@@ -55,7 +56,8 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   for (const warning of warnings) logger.warn("configuration", { warning });
   const trust = await readTrust(disk, config.trustFile);
   if (!trust.ok) return refuse(logger, "TRUST_UNUSABLE", [trust.problem]);
-  const locked = await lockAgentState(config.stateDir);
+  const bootId = new TextDecoder().decode(await disk.read(BOOT_ID)).trim();
+  const locked = await lockAgentState({ disk, processes: procTable(), bootId, stateDir: config.stateDir });
   if (!locked.ok) {
     logger.error("state folder cannot be locked", { ...locked, stateDir: config.stateDir });
     return EXIT.failed;
@@ -63,7 +65,7 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   await using lock = locked.lock;
   void lock;
   try {
-    await serve({ ...options, clock, disk, logger, config, roots: trust.roots });
+    await serve({ ...options, clock, disk, logger, config, bootId, roots: trust.roots });
     return EXIT.done;
   } catch (error) {
     logger.error("agent ended by a fault; its workloads go on running", { error });
@@ -74,13 +76,13 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
 interface Serving extends Pick<AgentPorts, "clock" | "disk" | "logger"> {
   readonly config: AgentConfig;
   readonly roots: TrustRoots;
+  readonly bootId: string;
   readonly signal: AbortSignal;
 }
 
-async function serve({ clock, disk, logger, config, roots, signal }: Serving): Promise<void> {
+async function serve({ clock, disk, logger, config, roots, bootId, signal }: Serving): Promise<void> {
   await using open = new AsyncDisposableStack();
   const random = systemRandom();
-  const bootId = new TextDecoder().decode(await disk.read(BOOT_ID)).trim();
   const boot = { id: async () => bootId };
   const { stateDir } = config;
   const runs = join(stateDir, "runs");

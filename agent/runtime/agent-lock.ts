@@ -1,58 +1,66 @@
-import { spawn } from "node:child_process";
-import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { DiskError, type Disk } from "@muto/kit/disk";
+import { ownProcess, type ProcessTable } from "./process-table.ts";
+import type { ProcessId } from "./run-records.ts";
 
-/** `held`: another agent uses this state; `pid` is what it wrote down. `unavailable`: the computer has no `flock` program. */
+/** `held`: another agent that lives uses this state. `unavailable`: the disk refuses even a name. */
 export type AgentLock =
   | { readonly ok: true; readonly lock: AsyncDisposable }
-  | { readonly ok: false; readonly problem: "held"; readonly pid: number | undefined }
+  | { readonly ok: false; readonly problem: "held"; readonly pid: number }
   | { readonly ok: false; readonly problem: "unavailable"; readonly code: string };
 
-const LOCK_FILE = "agent.lock";
-const HELD = 1;
+export interface AgentLockOptions {
+  readonly disk: Disk;
+  readonly processes: Pick<ProcessTable, "isAlive">;
+  /** Of the computer as it runs now: a record of an earlier boot is of a process that is gone. */
+  readonly bootId: string;
+  readonly stateDir: string;
+  /** Who wants the lock; this process, unless a test says otherwise. */
+  readonly self?: ProcessId;
+}
+
+const OWNER = /^owner-(\d{1,9})-(\d{1,15})-([0-9a-f-]{36})$/;
 
 /**
  * Makes sure that one agent alone works with a state folder: two would both start workloads, and the hardware is
- * exclusive. The kernel holds the lock for as long as this process lives and drops it at its death, however it dies; so
- * there is no stale lock to judge, and a new agent is never kept out by a dead one.
+ * exclusive. Each writes its own name first and looks for others afterwards, so of two that start at the same moment the
+ * one that looks last sees the other: perhaps both step back, never do both go on. A name counts while the very process that
+ * it tells of lives, so a dead agent keeps nobody out. It needs no program and no room for data: names of the dead are
+ * removed first, so that an agent starts on a full disk.
  */
-export async function lockAgentState(stateFolder: string): Promise<AgentLock> {
-  await mkdir(stateFolder, { recursive: true });
-  const file = await open(join(stateFolder, LOCK_FILE), "a+", 0o600);
-  const outcome = await flock(file);
-  if (outcome === "locked") {
-    await writeHolder(file);
-    return { ok: true, lock: { [Symbol.asyncDispose]: () => file.close() } };
-  }
-  const holder = Number.parseInt(await file.readFile("utf8"), 10);
-  await file.close();
-  if (outcome !== "held") return { ok: false, problem: "unavailable", code: outcome.code };
-  return { ok: false, problem: "held", pid: Number.isNaN(holder) ? undefined : holder };
-}
-
-/** Only for people to read: a full disk, which has no room for it, must not keep the agent from working. */
-async function writeHolder(file: FileHandle): Promise<void> {
+export async function lockAgentState(options: AgentLockOptions): Promise<AgentLock> {
+  const { disk, stateDir, bootId } = options;
+  const { pid, startTicks } = options.self ?? ownProcess();
+  const own = join(stateDir, `owner-${pid}-${startTicks}-${bootId}`);
   try {
-    await file.truncate(0);
-    await file.appendFile(`${process.pid}\n`);
-  } catch {
-    // The lock holds all the same.
+    await disk.makeFolder(stateDir);
+    const before = await liveOwner(options, own);
+    if (before !== undefined) return { ok: false, problem: "held", pid: before.pid };
+    await disk.symlink("agent", own);
+    const rival = await liveOwner(options, own);
+    if (rival === undefined) return { ok: true, lock: { [Symbol.asyncDispose]: () => disk.remove(own) } };
+    await disk.remove(own);
+    return { ok: false, problem: "held", pid: rival.pid };
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    // The same process asks twice: its own name is there already.
+    if (error.code === "EEXIST") return { ok: false, problem: "held", pid };
+    return { ok: false, problem: "unavailable", code: error.code };
   }
 }
 
-/**
- * Node.js has no file locks. The lock belongs to the open file, which the child shares with us, so it stays when the
- * child has gone. Processes started later do not share it: Node.js opens files for itself alone.
- */
-function flock(file: FileHandle): Promise<"locked" | "held" | { readonly code: string }> {
-  return new Promise((resolve) => {
-    const child = spawn("flock", ["--exclusive", "--nonblock", "3"], {
-      stdio: ["ignore", "ignore", "ignore", file.fd],
-    });
-    child.once("error", (error) => resolve({ code: "code" in error ? String(error.code) : error.name }));
-    child.once("exit", (code) => {
-      if (code === 0) resolve("locked");
-      else resolve(code === HELD ? "held" : { code: `EXIT_${code ?? "SIGNAL"}` });
-    });
-  });
+/** Another process that lives and has its name here; names of the dead are removed on the way. */
+async function liveOwner(
+  { disk, processes, bootId, stateDir }: AgentLockOptions,
+  own: string,
+): Promise<ProcessId | undefined> {
+  for (const { name } of await disk.list(stateDir)) {
+    const [, pid, startTicks, boot] = OWNER.exec(name) ?? [];
+    const path = join(stateDir, name);
+    if (pid === undefined || path === own) continue;
+    const owner = { pid: Number(pid), startTicks: Number(startTicks) };
+    if (boot === bootId && (await processes.isAlive(owner))) return owner;
+    await disk.remove(path);
+  }
+  return undefined;
 }

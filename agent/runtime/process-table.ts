@@ -45,6 +45,13 @@ export function procTable(): ProcessTable {
   };
 }
 
+/** This process, so that nobody takes a later one with its number for it. */
+export function ownProcess(): ProcessId {
+  const startTicks = startTicksOf(process.pid);
+  if (startTicks === undefined) throw new Error("/proc does not show this process");
+  return { pid: process.pid, startTicks };
+}
+
 /** Field 22 of /proc/PID/stat; undefined for a process that is gone or a zombie. */
 function startTicksOf(pid: number): number | undefined {
   const text = contentOf(`/proc/${pid}/stat`).toString("latin1");
