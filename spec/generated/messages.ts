@@ -250,6 +250,50 @@ export interface LimitsConfigInput {
   readonly outputTailBytes?: number;
 }
 
+/** What the agent knows at this moment, for a technician beside the vehicle: told over a Unix socket in the agent's own folder, which says this and hears nothing. Ages in milliseconds. */
+export interface AgentView {
+  readonly kind: "muto.agent-view/v1";
+  readonly health: HealthReport;
+  readonly status: ViewStatus;
+  readonly cloud: ViewCloud;
+  readonly clock: ViewClock;
+  readonly providers: readonly ViewProvider[];
+  readonly gate: ViewGate;
+}
+
+/** The step that the agent's loop took last, and why it waits. */
+export interface ViewStatus {
+  readonly step: Name;
+  readonly reasonCodes: ReasonCodeList;
+}
+
+export interface ViewCloud {
+  /** null when it never answered. */
+  readonly lastAnswerAgeMs: number | null;
+}
+
+export interface ViewClock {
+  readonly trusted: boolean;
+}
+
+export interface ViewProvider {
+  readonly name: Name;
+  readonly lastLine: "none" | "good" | "malformed";
+  readonly samples: readonly ViewSample[];
+}
+
+export interface ViewSample {
+  readonly key: string;
+  readonly value: number | boolean | string | null;
+  readonly ageMs: number;
+}
+
+/** Whether a change could start now, as far as signals, disk and technician say. */
+export interface ViewGate {
+  readonly open: boolean;
+  readonly refusals: readonly Evidence[];
+}
+
 /** Payload of the envelope application/vnd.muto.assignment.v1+json, signed by the control plane's online key: which desired state is the latest for one vehicle. It names digests, enums, numbers and times; what runs is described only by the release's signed stack manifest. */
 export interface Assignment {
   readonly kind: "muto.assignment/v1";

@@ -5,6 +5,7 @@ import { parserOf, type Parsed } from "../parse.ts";
 import * as validators from "./validators.js";
 
 export const parseAgentConfig: (value: unknown) => Parsed<messages.AgentConfig> = parserOf(validators.validateAgentConfig, { fillsDefaults: true });
+export const parseAgentView: (value: unknown) => Parsed<messages.AgentView> = parserOf(validators.validateAgentView, { fillsDefaults: false });
 export const parseAssignment: (value: unknown) => Parsed<messages.Assignment> = parserOf(validators.validateAssignment, { fillsDefaults: false });
 export const parseChangeInProgress: (value: unknown) => Parsed<messages.ChangeInProgress> = parserOf(validators.validateChangeInProgress, { fillsDefaults: false });
 export const parseDesiredNotify: (value: unknown) => Parsed<messages.DesiredNotify> = parserOf(validators.validateDesiredNotify, { fillsDefaults: false });

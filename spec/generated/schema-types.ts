@@ -21,6 +21,13 @@ export interface SchemaTypes {
   readonly SignalsConfig: messages.SignalsConfig;
   readonly ChangeConfig: messages.ChangeConfig;
   readonly LimitsConfig: messages.LimitsConfig;
+  readonly AgentView: messages.AgentView;
+  readonly ViewStatus: messages.ViewStatus;
+  readonly ViewCloud: messages.ViewCloud;
+  readonly ViewClock: messages.ViewClock;
+  readonly ViewProvider: messages.ViewProvider;
+  readonly ViewSample: messages.ViewSample;
+  readonly ViewGate: messages.ViewGate;
   readonly Assignment: messages.Assignment;
   readonly ChangeInProgress: messages.ChangeInProgress;
   readonly VehicleId: messages.VehicleId;

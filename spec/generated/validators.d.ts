@@ -4,6 +4,7 @@ import type * as messages from "./messages.ts";
 import type { Validator } from "../parse.ts";
 
 export declare const validateAgentConfig: Validator<messages.AgentConfig>;
+export declare const validateAgentView: Validator<messages.AgentView>;
 export declare const validateAssignment: Validator<messages.Assignment>;
 export declare const validateChangeInProgress: Validator<messages.ChangeInProgress>;
 export declare const validateDesiredNotify: Validator<messages.DesiredNotify>;
