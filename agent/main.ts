@@ -110,6 +110,7 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
     mqtt: config.mqtt === undefined ? undefined : createMqttConnector({ url: config.mqtt.url, clock, random, logger }),
     runtime,
     prober: processProber(runtime, config.runtime.probeAddress),
+    graph: undefined,
     signals,
     changeFlag: createChangeFlag({ disk, file: config.changeInProgress.file, tell: (change) => signals.tell(change) }),
     boot,

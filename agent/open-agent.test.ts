@@ -37,6 +37,7 @@ function portsOn(disk: SimulatedDisk, clock: ModelClock): AgentPorts {
     mqtt: undefined,
     runtime,
     prober: runtime,
+    graph: undefined,
     signals: { read: async () => noSamples, watch: () => nothing },
     changeFlag: { assert: async () => {} },
     boot: { id: async () => "00000000-0000-4000-8000-000000000001" },

@@ -15,6 +15,8 @@ export interface AgentPorts {
   readonly mqtt: MqttConnector | undefined;
   readonly runtime: Runtime;
   readonly prober: Prober;
+  /** Undefined: no provider of this vehicle shows the ROS graph. */
+  readonly graph: GraphReader | undefined;
   readonly signals: SignalReader;
   readonly changeFlag: ChangeFlag;
   readonly boot: Boot;

@@ -63,6 +63,7 @@ export async function createSimulatedVehicle(options: SimulatedVehicleOptions): 
     signals,
     disk,
     prober: runtime,
+    graph: undefined,
     changeFlag: { assert: async () => {} },
     boot: { id: async () => bootId },
     logger,
