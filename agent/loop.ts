@@ -2,6 +2,7 @@ import { DiskError } from "@muto/kit/disk";
 import { ulid } from "@muto/kit/ids";
 import { JournalError } from "@muto/kit/journal";
 import { createWake } from "@muto/kit/wake";
+import { viewOf, type LoopView } from "./check/view.ts";
 import { tell, type ChangeServices } from "./effects/change.ts";
 import { createEffects, execute, isPatient, isSameWork, RESTLESS_MS } from "./effects/execute.ts";
 import { createReleases } from "./effects/releases.ts";
@@ -34,6 +35,8 @@ export interface Agent {
   /** Something may have changed. */
   wake(): void;
   health(): Promise<HealthView>;
+  /** What a technician beside the vehicle asks: signals, gates, and what the loop waits for. */
+  view(): Promise<LoopView>;
 }
 
 export function createAgent(services: AgentServices, tails: TailKeeper): Agent {
@@ -48,6 +51,7 @@ class ReconcileLoop implements Agent {
   #release: Desired["release"];
   #nextChangeId: string;
   #reported = "";
+  #lastStep: Step | undefined;
 
   constructor(services: AgentServices, tails: TailKeeper) {
     const releases = createReleases(services.content);
@@ -71,6 +75,10 @@ class ReconcileLoop implements Agent {
     return healthOf(this.#services, await observe(this.#services, this.#nextChangeId));
   }
 
+  async view(): Promise<LoopView> {
+    return viewOf(this.#services, await observe(this.#services, this.#nextChangeId), this.#lastStep);
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     const ring = () => this.#wake.ring();
     await using runtimeWatch = this.#services.runtime.watch(ring);
@@ -86,6 +94,7 @@ class ReconcileLoop implements Agent {
   async pass(signal: AbortSignal): Promise<Step> {
     try {
       const { step, observed, desired } = await this.#plan();
+      this.#lastStep = step;
       await this.#report(desired, observed, step);
       await this.#execute(step, signal);
       return step;

@@ -16,6 +16,7 @@ import { createTechnicianReader } from "./local/technician-reader.ts";
 import { systemUptime } from "./local/uptime.ts";
 import { openAgent, type RunEnd } from "./open-agent.ts";
 import type { AgentPorts } from "./ports.ts";
+import { serveView } from "./check/view-server.ts";
 import { lockAgentState } from "./runtime/agent-lock.ts";
 import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
@@ -132,6 +133,8 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
   });
   for (let end: RunEnd | undefined; end !== "stopped";) {
     await using opened = await openAgent(ports, { ...settings, afterFault: end === "storage-recovered" });
+    await using view = await serveView({ stateDir, logger }, () => opened.view());
+    void view;
     end = await opened.run(signal);
   }
   logger.info("agent ended; its workloads go on running");

@@ -6,7 +6,7 @@ import { ulid } from "@muto/kit/ids";
 import { createRegistryClient } from "@muto/oci/client";
 import type { RegistryCredentials } from "@muto/oci/auth";
 import { registryBase } from "@muto/oci/transport";
-import type { AgentConfig, Facts, HealthReport } from "@muto/spec";
+import type { AgentConfig, AgentView, Facts, HealthReport } from "@muto/spec";
 import { MEDIA_TYPES } from "@muto/spec";
 import { signEnvelope } from "@muto/trust/dsse";
 import type { Signer } from "@muto/trust/keys";
@@ -43,6 +43,8 @@ export type RunEnd = "stopped" | "storage-recovered";
 export interface OpenAgent extends AsyncDisposable {
   readonly agent: Agent;
   readonly link: Link;
+  /** For a technician beside the vehicle. */
+  view(): Promise<AgentView>;
   /** Loop and link until the signal aborts; workloads go on running. Rejects on a bug only. */
   run(signal: AbortSignal): Promise<RunEnd>;
 }
@@ -96,12 +98,26 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
     verifier: createOfferVerifier(roots, vehicle.id),
   };
   const agent = createAgent(services, tails);
-  const link = createLink({ ...linkOptions(ports, settings, { agent, outbox, store: state.store }), tails });
+  const contact: { atMs?: number } = {};
+  const options = linkOptions(ports, settings, { agent, outbox, store: state.store });
+  const link = createLink({
+    ...options,
+    tails,
+    onContact: (answer) => {
+      contact.atMs = clock.monotonicMs();
+      options.onContact(answer);
+    },
+  });
   linkHolder.link = link;
   const closing = opening.move();
   return {
     agent,
     link,
+    view: async () => {
+      const lastAnswerAgeMs = contact.atMs === undefined ? null : Math.round(clock.monotonicMs() - contact.atMs);
+      const health = await options.health();
+      return { kind: "muto.agent-view/v1", health, cloud: { lastAnswerAgeMs }, ...(await agent.view()) };
+    },
     run: (signal) => {
       const isFaulted = () => state.store.fault !== undefined || outbox.fault !== undefined;
       return runAll(agent, link, (stop) => untilRecovered(ports, stateDir, isFaulted, stop), signal);
