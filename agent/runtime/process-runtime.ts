@@ -27,8 +27,8 @@ export interface ProcessRuntimeOptions {
   readonly host: HostEnvironment;
   /** See MUTO_PROBE_ADDRESS; 127.0.0.1 unless told. */
   readonly probeAddress?: string;
-  /** `auto`: namespaces where kernel and rights allow; `degraded`: never. */
-  readonly isolation?: "auto" | "degraded";
+  /** `auto`: namespaces where kernel and rights allow; `required`: nothing starts without them; `degraded`: never. */
+  readonly isolation?: "auto" | "required" | "degraded";
   /**
    * Fixed path at which each workload sees its archive, and where it runs: install trees of colcon cannot be moved. The
    * folder has to be there; without namespaces a workload sees its archive only where it was unpacked.

@@ -56,7 +56,7 @@ export interface RunOrder extends RunSpec {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  readonly isolation: "auto" | "degraded";
+  readonly isolation: "auto" | "required" | "degraded";
   /** Where the archive is shown as well; needs a namespace, and a folder that is there. */
   readonly prefix?: string;
   readonly stop: RunSpec["stop"] & { readonly signal: string };

@@ -124,7 +124,8 @@ async function start(me) {
   } catch (error) {
     return error.code;
   }
-  const namespace = spec.isolation === "auto" ? await makeNamespace(spec) : undefined;
+  const namespace = spec.isolation === "degraded" ? undefined : await makeNamespace(spec);
+  if (namespace === undefined && spec.isolation === "required") return "ISOLATION_UNAVAILABLE";
   const refused = namespace === undefined ? await startPlainly(me) : await startInside(me, namespace);
   if (refused !== undefined) {
     if (namespace !== undefined) killExactly(namespace.init);
