@@ -4,8 +4,11 @@ import type { CdrProblem, CdrRecord, CdrValue, DefinitionProblem } from "./value
 
 /** Decodes whole messages of one type. */
 export interface MessageDecoder {
-  /** `payload` begins with its four bytes of encapsulation header, as a `Sample` brings it. Never throws. */
-  decode(payload: Uint8Array): Decoded<CdrRecord>;
+  /**
+   * `payload` begins with its four bytes of encapsulation header, as a `Sample` brings it. Never throws. `bytesLeft` is what the
+   * message did not use; padding of the transport is at most three bytes.
+   */
+  decode(payload: Uint8Array): Decoded<CdrRecord, { readonly bytesLeft: number }>;
 }
 
 /** Decodes only some parts of messages of one type and skips over the rest, so that large arrays cost little. */
@@ -17,8 +20,8 @@ export interface PathDecoder {
   decode(payload: Uint8Array): Decoded<readonly (CdrValue | undefined)[]>;
 }
 
-export type Decoded<Value> =
-  | { readonly ok: true; readonly value: Value }
+export type Decoded<Value, More = unknown> =
+  | ({ readonly ok: true; readonly value: Value } & More)
   | { readonly ok: false; readonly problem: CdrProblem };
 
 export type Compiled<Decoder> =
@@ -93,7 +96,11 @@ class Undecodable extends Error {
   }
 }
 
-function decodeSelected(payload: Uint8Array, shape: Shape, selection: Selection): Decoded<CdrRecord> {
+function decodeSelected(
+  payload: Uint8Array,
+  shape: Shape,
+  selection: Selection,
+): Decoded<CdrRecord, { bytesLeft: number }> {
   if (payload.byteLength < HEADER_BYTES) return { ok: false, problem: { code: "cut-short", at: "" } };
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const kind = view.getUint16(0);
@@ -111,7 +118,8 @@ function decodeSelected(payload: Uint8Array, shape: Shape, selection: Selection)
   };
   if (shape.kind !== "record") throw new TypeError("a message is a record");
   try {
-    return { ok: true, value: readRecord(cursor, shape.fields, selection, "") };
+    const value = readRecord(cursor, shape.fields, selection, "");
+    return { ok: true, value, bytesLeft: remaining(cursor) };
   } catch (error) {
     if (error instanceof Undecodable) return { ok: false, problem: error.problem };
     throw error;

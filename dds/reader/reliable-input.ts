@@ -1,0 +1,92 @@
+import type { HeartbeatSubmessage } from "../wire/read-message.ts";
+import { buildMessage } from "../wire/write-message.ts";
+import type { FragmentAssembler } from "./fragments.ts";
+import type { InboundStream } from "./inbound-stream.ts";
+
+/** A stream with its two ends, and what its writer is told about it. */
+export interface Input<Item> {
+  /** GUID of the writer. */
+  readonly writer: string;
+  readonly writerEntity: number;
+  readonly readerEntity: number;
+  readonly reliable: boolean;
+  readonly stream: InboundStream<Item>;
+  readonly sinceMs: number;
+  answers: number;
+  lastHeartbeat: number | undefined;
+  answeredMs: number;
+  /** An answer is owed that came too soon after the last. */
+  owed: boolean;
+  askAgainMs: number;
+  askEveryMs: number;
+}
+
+/** Heartbeats are answered at most this often, whatever their number. */
+const ANSWER_EVERY_MS = 2;
+const ASK_FIRST_MS = 200;
+const ASK_EVERY_MS_MAX = 10_000;
+/** A writer that sends samples but no heartbeat is believed to have started with the first of them. */
+const SETTLE_MS = 300;
+
+export function openInput<Item>(
+  ends: Pick<Input<Item>, "writer" | "writerEntity" | "readerEntity" | "reliable" | "stream">,
+  nowMs: number,
+): Input<Item> {
+  return {
+    ...ends,
+    sinceMs: nowMs,
+    answers: 0,
+    lastHeartbeat: undefined,
+    answeredMs: -Infinity,
+    owed: false,
+    askAgainMs: nowMs + ASK_FIRST_MS,
+    askEveryMs: ASK_FIRST_MS,
+  };
+}
+
+/** Takes a heartbeat in; true when it is to be answered now. */
+export function hearHeartbeat(input: Input<unknown>, heartbeat: HeartbeatSubmessage, nowMs: number): boolean {
+  if (!input.reliable || heartbeat.count === input.lastHeartbeat) return false;
+  input.lastHeartbeat = heartbeat.count;
+  input.stream.heartbeat(heartbeat.first, heartbeat.last);
+  if (heartbeat.final && input.stream.missing().members.length === 0) return false;
+  if (nowMs - input.answeredMs >= ANSWER_EVERY_MS) return true;
+  input.owed = true;
+  return false;
+}
+
+/** What time brings: true when the writer is to be answered, or to be asked what it has. */
+export function inputIsDue(input: Input<unknown>, nowMs: number): boolean {
+  if (!input.reliable) return false;
+  if (!input.stream.synchronized && nowMs - input.sinceMs >= SETTLE_MS) input.stream.settle();
+  if (input.owed) return true;
+  if (input.stream.synchronized || nowMs < input.askAgainMs) return false;
+  input.askEveryMs = Math.min(ASK_EVERY_MS_MAX, input.askEveryMs * 2);
+  input.askAgainMs = nowMs + input.askEveryMs;
+  return true;
+}
+
+/**
+ * The answer to a writer: what has come, what is missing, and which fragments are missing of what has come in part. Before the
+ * writer has said anything, it asks it to.
+ */
+export function answer(
+  ownPrefix: string,
+  peer: string,
+  input: Input<unknown>,
+  assembler: FragmentAssembler,
+  nowMs: number,
+): Uint8Array {
+  input.answeredMs = nowMs;
+  input.owed = false;
+  input.answers++;
+  const ends = { reader: input.readerEntity, writer: input.writerEntity };
+  const { base, members } = input.stream.missing();
+  const message = buildMessage(ownPrefix).destination(peer);
+  const inPart = assembler.missing(input.writer).filter(({ sequence }) => members.includes(sequence));
+  const whole = members.filter((sequence) => !inPart.some((part) => part.sequence === sequence));
+  const final = input.stream.synchronized && whole.length === 0;
+  message.acknowledgement(ends, { base, members: whole }, input.answers, final);
+  for (const { sequence, set } of inPart) message.fragmentRequest(ends, sequence, set, input.answers);
+  return message.bytes();
+}
