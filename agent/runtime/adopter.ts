@@ -39,6 +39,11 @@ export class Adopter {
     }
   }
 
+  /** What was tried says nothing about an instance that begins anew. */
+  forget(instanceId: string): void {
+    this.#triedAtMs.delete(instanceId);
+  }
+
   async #attempt(folder: RunFolder, identity: RunIdentity): Promise<boolean> {
     const { clock, logger, spawner, supervisor } = this.#options;
     const { instanceId, path } = folder;
@@ -51,8 +56,9 @@ export class Adopter {
       // On a full disk the old program has to do.
       if (!(error instanceof DiskError)) throw error;
     }
-    const { kind } = await spawner.adopt(path, await folder.specForAdoption(identity), ADOPT_LIMIT_MS);
-    logger.warn("workload has lost its supervisor", { instanceId, workload: identity.workload, adoption: kind });
+    const { kind, ...details } = await spawner.adopt(path, await folder.specForAdoption(identity), ADOPT_LIMIT_MS);
+    const { workload } = identity;
+    logger.warn("workload has lost its supervisor", { instanceId, workload, adoption: kind, ...details });
     return kind === "running";
   }
 }

@@ -67,6 +67,7 @@ export class InstanceWatch {
 
   /** Lets the supervisor of an ended instance go; resolves when it is gone. */
   async release(folder: RunFolder): Promise<void> {
+    this.#adopter.forget(folder.instanceId);
     const link = await this.#links.to(folder);
     if (link === undefined) return;
     await link.ask({ op: "forget" });

@@ -12,7 +12,7 @@ import { procTable } from "./process-table.ts";
 import { MENDED_STOP, RunFolder } from "./run-folder.ts";
 import type { RunOrder } from "./run-records.ts";
 import { SpareFolders } from "./spare-folders.ts";
-import { supervisorSpawner, type SupervisorSpawner } from "./supervisor-process.ts";
+import { supervisorSpawner, type SupervisorSpawned, type SupervisorSpawner } from "./supervisor-process.ts";
 import { programPath, workloadConfigHash, workloadEnvironment, type HostEnvironment } from "./workload-config.ts";
 
 export interface ProcessRuntimeOptions {
@@ -50,6 +50,8 @@ export interface OutputSearch {
 
 export const PROCESS_LIMITS = {
   startLimitMs: 10_000,
+  /** Of supervisors that died without a word, in one start; one more, and the start is refused. */
+  supervisorDeathsMax: 2,
   /** For a supervisor to answer: it has nothing else to do. */
   answerLimitMs: 5_000,
   /** Between SIGTERM to everything and SIGKILL. */
@@ -164,10 +166,26 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     await this.#watch[Symbol.asyncDispose]();
   }
 
+  /** A supervisor that dies before it says a word is the computer's hiccup, not the release's fault: it is tried again. */
   async #start(folder: RunFolder, order: RunOrder): Promise<StartResult> {
-    await this.#spares.take(folder);
-    const limitMs = this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs;
-    const started = await this.#spawner.start(folder.path, order, limitMs);
+    for (let triesLeft: number = PROCESS_LIMITS.supervisorDeathsMax; ; triesLeft--) {
+      await this.#spares.take(folder);
+      const started = await this.#spawner.start(
+        folder.path,
+        order,
+        this.#options.startLimitMs ?? PROCESS_LIMITS.startLimitMs,
+      );
+      if (started.kind !== "died") return await this.#settleStart(folder, started);
+      const { instanceId, workload } = order;
+      const { exitCode, signal, lastWords } = started;
+      const facts = { instanceId, workload, exitCode, signal, lastWords, triesLeft };
+      this.#options.logger.error("supervisor died before it said whether its workload runs", facts);
+      const isUndone = await this.#undoStart(folder);
+      if (!isUndone || triesLeft === 0) return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
+    }
+  }
+
+  async #settleStart(folder: RunFolder, started: Exclude<SupervisorSpawned, { kind: "died" }>): Promise<StartResult> {
     switch (started.kind) {
       case "running":
         // The connection that is made by looking brings the news of this instance from now on.
@@ -176,9 +194,6 @@ export class ProcessRuntime implements Runtime, OutputSearch {
       case "refused":
         await this.#spares.giveBack(folder);
         return { ok: false, problem: "start-refused", code: started.code };
-      case "died":
-        await this.#undoStart(folder);
-        return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
       case "timeout":
         await this.#undoStart(folder);
         return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
@@ -213,11 +228,12 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   }
 
   /** What a supervisor that failed may have started is stopped. It never counted as started, so nothing is left to tell. */
-  async #undoStart(folder: RunFolder): Promise<void> {
+  async #undoStart(folder: RunFolder): Promise<boolean> {
     const { ok } = await this.#stop(folder);
-    if (!ok) return;
+    if (!ok) return false;
     await this.#watch.release(folder);
     await this.#spares.giveBack(folder);
+    return true;
   }
 
   async #stop(folder: RunFolder): Promise<StopResult> {

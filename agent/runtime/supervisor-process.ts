@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@muto/kit/clock";
 import type { RunOrder } from "./run-records.ts";
@@ -18,14 +18,26 @@ export type SupervisorSpawned =
   | { readonly kind: "running" }
   /** `code` is the operating system's, or OWNED when somebody else has the folder. */
   | { readonly kind: "refused"; readonly code: string }
-  /** It ended without a word. */
-  | { readonly kind: "died" }
+  | SupervisorDeath
   /** Nothing was heard within the limit; the supervisor was killed, what it may have started was not. */
   | { readonly kind: "timeout" };
 
+/** It ended without a word. Neither code nor signal: it is deaf and dumb, but had not ended within the limit. */
+export interface SupervisorDeath {
+  readonly kind: "died";
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** The end of its log. */
+  readonly lastWords: string;
+}
+
 const SUPERVISOR_FILE = "supervisor.mjs";
+const LOG_FILE = "supervisor.log";
 
 const WORD_BYTES_MAX = 200;
+const LAST_WORDS_BYTES_MAX = 2_000;
+/** From the end of file on its fourth descriptor until the operating system says how it ended. */
+const DEATH_LIMIT_MS = 1_000;
 
 /** `nodePath` runs the supervisors. They see nothing of the agent's environment, and stay when it goes (H2). */
 export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpawner {
@@ -36,6 +48,7 @@ export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpa
     child.stdin?.on("error", () => {});
     child.stdin?.end(JSON.stringify(spec));
     const outcome = await within(clock, limitMs, firstWord(child));
+    if (outcome?.kind === "silent") return await deathOf(child, folder, clock);
     if (outcome !== undefined) return outcome;
     child.kill("SIGKILL");
     return { kind: "timeout" } as const;
@@ -47,7 +60,7 @@ export function supervisorSpawner(nodePath: string, clock: Clock): SupervisorSpa
 }
 
 function launch(nodePath: string, folder: string, mode: "start" | "adopt"): ChildProcess {
-  const complaints = openSync(join(folder, "supervisor.log"), "a", 0o600);
+  const complaints = openSync(join(folder, LOG_FILE), "a", 0o600);
   try {
     return spawn(nodePath, [SUPERVISOR_FILE, mode], {
       cwd: folder,
@@ -61,7 +74,9 @@ function launch(nodePath: string, folder: string, mode: "start" | "adopt"): Chil
 }
 
 /** Reads the one line that the supervisor writes to its fourth descriptor once it is known how the start went. */
-async function firstWord(child: ChildProcess): Promise<SupervisorSpawned> {
+async function firstWord(
+  child: ChildProcess,
+): Promise<Exclude<SupervisorSpawned, SupervisorDeath> | { readonly kind: "silent" }> {
   try {
     // Without a process there is an error to come, and nothing to read.
     if (child.pid === undefined) await once(child, "never");
@@ -77,9 +92,24 @@ async function firstWord(child: ChildProcess): Promise<SupervisorSpawned> {
     }
     const [word, code] = text.trimEnd().split(" ");
     if (word === "running") return { kind: "running" };
-    return word === "refused" && code !== undefined ? { kind: "refused", code } : { kind: "died" };
+    return word === "refused" && code !== undefined ? { kind: "refused", code } : { kind: "silent" };
   } catch (error) {
     const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "EIO";
     return { kind: "refused", code };
+  }
+}
+
+async function deathOf(child: ChildProcess, folder: string, clock: Clock): Promise<SupervisorDeath> {
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  if (!hasEnded()) await within(clock, DEATH_LIMIT_MS, once(child, "exit"));
+  return { kind: "died", exitCode: child.exitCode, signal: child.signalCode, lastWords: lastWords(folder) };
+}
+
+function lastWords(folder: string): string {
+  try {
+    return readFileSync(join(folder, LOG_FILE)).subarray(-LAST_WORDS_BYTES_MAX).toString("utf8").trim();
+  } catch {
+    // The folder may be gone with it.
+    return "";
   }
 }

@@ -38,6 +38,7 @@ const outputLookMs = 1_000;
 const outputLookBusyMs = 100;
 const exitWriteRetryMs = 1_000;
 const complaintsMax = 100;
+const exitCodeOfFault = 70;
 
 /** What this computer runs by itself: its own machine code and that of its 32-bit ancestor. */
 const ELF_MACHINES = { x64: [62, 3], arm64: [183, 40] };
@@ -56,7 +57,7 @@ const ENTER_SCRIPT = 'cd -- "$0" || exit 126; unset OLDPWD; exec "$@"';
 async function main(mode) {
   let complaints = 0;
   const complain = (error) => {
-    if (complaints++ < complaintsMax) process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    if (complaints++ < complaintsMax) complainAbout(error);
   };
   // A fault in serving one client must not end the supervision.
   process.on("uncaughtException", complain);
@@ -689,4 +690,15 @@ function tryTo(action) {
   }
 }
 
-await main(process.argv[2] ?? "start");
+/** Written at once: what a process says as its last word must not wait for the next turn of its loop. */
+function complainAbout(error) {
+  tryTo(() => fs.writeSync(2, `${error instanceof Error ? error.stack : String(error)}\n`));
+}
+
+try {
+  await main(process.argv[2] ?? "start");
+} catch (error) {
+  // Nothing runs yet, or nothing that is known of: whoever asked finds out, stops what there is, and tries again.
+  complainAbout(error);
+  process.exit(exitCodeOfFault);
+}
