@@ -50,7 +50,10 @@ export interface Runtime {
   start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult>;
   /** Graceful, then harder (SIGINT or SIGTERM as declared, then SIGTERM, then SIGKILL); resolves when nothing of it is left. */
   stop(instanceId: string): Promise<StopResult>;
-  /** All instances that bear our mark, running or ended and not yet forgotten; the truth of this moment. */
+  /**
+   * All instances that bear our mark, running or ended and not yet forgotten; the truth of this moment. Rejects with
+   * {@link RuntimeUnseen} while that cannot be known: "nothing is seen" must never look like "nothing runs".
+   */
   inspect(): Promise<readonly Instance[]>;
   /** Calls back when something may have changed; only a wake-up. */
   watch(onChange: () => void): AsyncDisposable;
@@ -58,6 +61,17 @@ export interface Runtime {
   collect(instanceId: string, bytesMax: number): Promise<Uint8Array>;
   /** Drops the records of an ended instance. */
   forget(instanceId: string): Promise<void>;
+  /** Lets go of what sets other than these left outside their folders, such as images in an engine. */
+  sweep?(keep: readonly string[]): Promise<void>;
+}
+
+/** What runs cannot be seen at this moment: a container engine is away or restarts. Nothing is decided until it is back. */
+export class RuntimeUnseen extends Error {
+  override readonly name = "RuntimeUnseen";
+
+  constructor(what: string) {
+    super(`what runs cannot be seen: ${what}`);
+  }
 }
 
 export type BlobReader = (digest: string) => AsyncIterable<Uint8Array>;
@@ -83,6 +97,8 @@ export interface Instance {
   readonly bootId: string;
   readonly startedAtMs: number;
   readonly isolation: "full" | "degraded";
+  /** Nodes whose death `ros2 launch` reported in the output since the start; left out where there were none. */
+  readonly deaths?: number;
   readonly state: InstanceState;
 }
 
@@ -92,6 +108,8 @@ export type InstanceState =
   | {
       readonly kind: "ended";
       readonly requested: boolean;
+      /** The engine that held it restarted and took it along: no crash of the workload. */
+      readonly byOutage?: boolean;
       readonly code: number | null;
       readonly signal: string | null;
       readonly atMs: number;

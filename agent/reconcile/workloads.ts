@@ -37,11 +37,12 @@ export function runningOf(observed: Observed, isWanted: (instance: Instance) => 
 
 /**
  * The first unexpected end that has not been counted yet. Ends that a stop of ours asked for, that came with a restart of the
- * computer, or that a oneshot reached with 0, are no crash.
+ * computer or of the container engine, or that a oneshot reached with 0, are no crash.
  */
 export function uncountedExit(observed: Observed, set: string, manifest: StackManifest): ExitNote | undefined {
   for (const instance of observed.instances) {
     if (instance.set !== set || instance.state.kind !== "ended" || instance.state.requested) continue;
+    if (instance.state.byOutage === true) continue;
     if (instance.bootId !== observed.now.bootId) continue;
     const workload = manifest.workloads.find(({ name }) => name === instance.workload);
     if (workload === undefined || (workload.oneshot && instance.state.code === 0)) continue;

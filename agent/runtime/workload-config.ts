@@ -60,7 +60,7 @@ export function programPath(archiveFolder: string, program: string): string | un
   return path.startsWith(`${archiveFolder}${sep}`) ? path : undefined;
 }
 
-function rosEnvironment({ ros }: StackManifest): Record<string, string> {
+export function rosEnvironment({ ros }: StackManifest): Record<string, string> {
   return {
     ...(ros.distro === undefined ? {} : { ROS_DISTRO: ros.distro }),
     ...(ros.domainId === undefined ? {} : { ROS_DOMAIN_ID: String(ros.domainId) }),
