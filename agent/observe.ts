@@ -92,7 +92,7 @@ async function knownReleases(
     if (release === undefined) continue;
     const prepared = named.has(digest);
     const isWhole = prepared && !memory.seen.damaged.has(digest);
-    const archiveBytes = release.archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const archiveBytes = release.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const missing = isWhole ? [] : await releases.missing(digest);
     known.set(digest, { manifest: release.manifest, archiveBytes, missing, prepared });
   }

@@ -2,7 +2,7 @@ import type { Clock } from "@muto/kit/clock";
 import type { HttpClient } from "@muto/kit/http";
 import type { Logger } from "@muto/kit/logger";
 import type { Random } from "@muto/kit/random";
-import type { ReleaseSignature, StackManifest, TrustRole } from "@muto/spec";
+import type { ArtifactRef, ReleaseSignature, StackManifest, TrustRole } from "@muto/spec";
 import type { Signer } from "@muto/trust/keys";
 import type { Database } from "./store/database.ts";
 
@@ -63,7 +63,8 @@ export type ReleaseLookup =
   | {
       readonly ok: true;
       readonly manifest: StackManifest;
-      readonly archives: readonly { readonly digest: string; readonly ref: string }[];
+      /** The images and archives that workloads run from; what the images are made of is not repeated. */
+      readonly artifacts: readonly ArtifactRef[];
       readonly signatures: readonly ReleaseSignature[];
       /** Where the signature was found; null when there is none. */
       readonly signatureRef: string | null;

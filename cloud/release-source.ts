@@ -4,7 +4,8 @@ import { createRegistryClient } from "@muto/oci/client";
 import type { RegistryClient } from "@muto/oci/client";
 import { lookUpSignatures } from "@muto/oci/signature-lookup";
 import type { SignatureLookup } from "@muto/oci/signature-lookup";
-import { pullStack } from "@muto/oci/stack-build";
+import { stackArchives, stackImages } from "@muto/oci/stack-artifact";
+import { pullStack } from "@muto/oci/stack-pull";
 import { registryBase } from "@muto/oci/transport";
 import type { TrustRole } from "@muto/spec";
 import { parsePublicKey } from "@muto/trust/keys";
@@ -61,10 +62,18 @@ async function look(client: RegistryClient, wanted: Look): Promise<ReleaseLookup
     return { ok: false, problem: "unreachable" };
   }
   const host = new URL(client.origin).host;
+  const ref = (digest: string) => `${host}/${repository}@${digest}`;
   return {
     ok: true,
     manifest: pulled.stack,
-    archives: pulled.artifact.archives.map(({ digest }) => ({ digest, ref: `${host}/${repository}@${digest}` })),
+    artifacts: [
+      ...stackImages(pulled.artifact).map(({ digest }) => ({ type: "oci_image" as const, digest, ref: ref(digest) })),
+      ...stackArchives(pulled.artifact).map(({ digest }) => ({
+        type: "native_archive" as const,
+        digest,
+        ref: ref(digest),
+      })),
+    ],
     signatures: signatures.found.map(({ signature }) => signature).slice(0, SIGNATURES_MAX),
     signatureRef: signatureRef(signatures, `${host}/${repository}`),
     keyids: signatures.keyids,
@@ -100,8 +109,14 @@ function refusalOf(refusal: Exclude<Awaited<ReturnType<typeof pullStack>>, { ok:
     case "wrong-layer-type":
     case "too-many-layers":
     case "not-a-stack-manifest":
+    case "layer-twice":
     case "archive-missing":
     case "archive-not-named":
+    case "image-missing":
+    case "image-not-named":
+    case "not-an-image":
+    case "image-blob-missing":
+    case "image-blob-not-named":
       return { ok: false, problem: "invalid", details: [{ path: "", message: refusal.problem }] };
   }
 }

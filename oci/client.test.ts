@@ -69,7 +69,7 @@ describe("against a real registry", () => {
     const client = clientFor(registry.url);
     for (const size of [0, 1, 100_000, 8 * 1024 * 1024 + 1]) {
       const bytes = Buffer.alloc(size, "muto");
-      assert.deepEqual(await client.pushBlob("a/x", pushOf(bytes)), { ok: true }, String(size));
+      assert.deepEqual(await client.pushBlob("a/x", pushOf(bytes)), { ok: true, how: "uploaded" }, String(size));
       const hash = createDigester();
       const write = async (part: Uint8Array) => hash.update(part);
       assert.deepEqual(await client.pullBlob("a/x", { content: contentOf(bytes), write }), { ok: true });
@@ -147,7 +147,7 @@ describe("against a real registry", () => {
         "x",
         pushOf(Buffer.from(credentials.kind)),
       );
-      assert.deepEqual(outcome, ok ? { ok } : { ok, problem: "unauthorized", httpStatus: 401 });
+      assert.deepEqual(outcome, ok ? { ok, how: "uploaded" } : { ok, problem: "unauthorized", httpStatus: 401 });
     }
     const anonymous = await clientFor(registry.url).pullManifest("x", "v1");
     assert.deepEqual(anonymous, { ok: false, problem: "unauthorized", httpStatus: 401 });

@@ -6,7 +6,7 @@ import type { RegistryCredentials } from "./auth.ts";
 import type { Descriptor } from "./descriptor.ts";
 import type { ContentId, Digester } from "./digest.ts";
 import { listReferrers } from "./pull-referrers.ts";
-import { pullBlob, pullManifest } from "./pull.ts";
+import { findManifest, pullBlob, pullManifest } from "./pull.ts";
 import { hasBlob, pushBlob, pushManifest } from "./push.ts";
 import { createTransport } from "./transport.ts";
 
@@ -18,6 +18,8 @@ export interface RegistryClient {
   readonly origin: string;
   /** A manifest by digest (verified against it) or by tag (whatever lies there now; its digest is computed). */
   pullManifest(repository: string, reference: string, signal?: AbortSignal): Promise<PulledManifest | RegistryFailure>;
+  /** What lies under a digest or a tag now, without fetching it; the digest is undefined where there is nothing. */
+  findManifest(repository: string, reference: string, signal?: AbortSignal): Promise<FoundManifest | RegistryFailure>;
   /** Streams a blob into `write`, from where `resume` left off, and is good only when its digest verified at the end. */
   pullBlob(repository: string, blob: BlobPull): Promise<PulledBlob | BlobFailure>;
   /** What refers to a manifest: the referrers API, or the fallback tag of registries without it. */
@@ -27,8 +29,8 @@ export interface RegistryClient {
     digest: string,
     signal?: AbortSignal,
   ): Promise<{ readonly ok: true; readonly present: boolean } | RegistryFailure>;
-  /** Uploads a blob unless the registry has it. */
-  pushBlob(repository: string, blob: BlobPush): Promise<{ readonly ok: true } | RegistryFailure>;
+  /** Uploads a blob unless the registry has it, here or in the repository that it may be mounted from. */
+  pushBlob(repository: string, blob: BlobPush): Promise<PushedBlob | RegistryFailure>;
   /** Puts a manifest under its digest or under a tag. */
   pushManifest(repository: string, manifest: ManifestPush): Promise<PushedManifest | RegistryFailure>;
 }
@@ -38,6 +40,12 @@ export interface PulledManifest {
   readonly bytes: Uint8Array;
   readonly digest: string;
   readonly mediaType: string;
+}
+
+export interface FoundManifest {
+  readonly ok: true;
+  /** What the registry says, which is proved only by pulling it. */
+  readonly digest: string | undefined;
 }
 
 export interface BlobPull {
@@ -68,7 +76,14 @@ export interface BlobPush {
   readonly content: ContentId;
   /** Any part of the content, so that a large file is never wholly in memory. */
   readonly read: (offset: number, length: number) => Promise<Uint8Array>;
+  /** Another repository of the same registry that has the blob; it is read from `read` where that cannot be done. */
+  readonly mountFrom?: string;
   readonly signal?: AbortSignal;
+}
+
+export interface PushedBlob {
+  readonly ok: true;
+  readonly how: "present" | "mounted" | "uploaded";
 }
 
 export interface ManifestPush {
@@ -102,6 +117,7 @@ export function createRegistryClient(
   return {
     origin: options.origin,
     pullManifest: (repository, reference, signal) => pullManifest(transport, repository, reference, signal),
+    findManifest: (repository, reference, signal) => findManifest(transport, repository, reference, signal),
     pullBlob: (repository, blob) => pullBlob(transport, repository, blob),
     listReferrers: (repository, digest, signal) => listReferrers(transport, repository, digest, signal),
     hasBlob: (repository, digest, signal) => hasBlob(transport, repository, digest, signal),

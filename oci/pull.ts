@@ -1,6 +1,6 @@
 import { bodyProblem, readAnswer } from "./ask.ts";
 import type { RegistryAnswer, RegistryFailure } from "./ask.ts";
-import type { BlobFailure, BlobPull, PulledBlob, PulledManifest } from "./client.ts";
+import type { BlobFailure, BlobPull, FoundManifest, PulledBlob, PulledManifest } from "./client.ts";
 import { ContentError, createDigester, digestOf, isDigest, verified } from "./digest.ts";
 import { DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from "./media-types.ts";
 import { isRepository, isTag } from "./reference.ts";
@@ -26,6 +26,23 @@ export async function pullManifest(
   const digest = digestOf(body.bytes);
   if (isDigest(reference) && digest !== reference) return { ok: false, problem: "digest-mismatch", httpStatus: 200 };
   return { ok: true, bytes: body.bytes, digest, mediaType: mediaTypeOf(answer) };
+}
+
+/** A HEAD for what {@link pullManifest} would get. Registries that do not say the digest are asked for the manifest itself. */
+export async function findManifest(
+  transport: Transport,
+  repository: string,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<FoundManifest | RegistryFailure> {
+  const target = `${repositoryPath(repository)}/manifests/${manifestReference(reference)}`;
+  const answer = await transport({ method: "HEAD", target, headers: { accept: MANIFEST_TYPES }, signal });
+  if (!answer.ok) return answer.problem === "not-found" ? { ok: true, digest: undefined } : answer;
+  await answer.discard();
+  const said = answer.headers.get("docker-content-digest");
+  if (answer.status === 200 && said !== undefined && isDigest(said)) return { ok: true, digest: said };
+  const pulled = await pullManifest(transport, repository, reference, signal);
+  return pulled.ok ? { ok: true, digest: pulled.digest } : pulled;
 }
 
 /**

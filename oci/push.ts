@@ -1,5 +1,5 @@
-import type { RegistryAnswer, RegistryFailure } from "./ask.ts";
-import type { BlobPush, ManifestPush, PushedManifest } from "./client.ts";
+import type { Answer, RegistryAnswer, RegistryFailure } from "./ask.ts";
+import type { BlobPush, ManifestPush, PushedBlob, PushedManifest } from "./client.ts";
 import { digestOf } from "./digest.ts";
 import { manifestReference, repositoryPath, unexpected } from "./pull.ts";
 import type { Transport } from "./transport.ts";
@@ -22,18 +22,22 @@ export async function hasBlob(
   return answer.status === 200 ? { ok: true, present: true } : await unexpected(answer);
 }
 
-/** Distribution specification 1.1, "Pushing blobs": POST then PUT, with PATCH in between when the content is large. */
+/** Distribution specification 1.1, "Pushing blobs": POST then PUT, with PATCH in between when the content is large; or a mount. */
 export async function pushBlob(
   transport: Transport,
   repository: string,
   blob: BlobPush,
-): Promise<{ readonly ok: true } | RegistryFailure> {
-  const { content, read, signal } = blob;
+): Promise<PushedBlob | RegistryFailure> {
+  const { content, read, mountFrom, signal } = blob;
   const known = await hasBlob(transport, repository, content.digest, signal);
   if (!known.ok) return known;
-  if (known.present) return { ok: true };
-  const opened = await transport({ method: "POST", target: `${repositoryPath(repository)}/blobs/uploads/`, signal });
+  if (known.present) return { ok: true, how: "present" };
+  const opened = await openUpload(transport, repository, { digest: content.digest, mountFrom, signal });
   if (!opened.ok) return opened;
+  if (opened.status === 201 && mountFrom !== undefined) {
+    await opened.discard();
+    return { ok: true, how: "mounted" };
+  }
   let session = await sessionIn(opened, 202);
   if (!session.ok) return session;
 
@@ -54,7 +58,23 @@ export async function pushBlob(
   const answer = await transport({ method: "PUT", target, headers: { ...OCTETS, ...range }, body, signal });
   if (!answer.ok) return answer;
   await answer.discard();
-  return answer.status === 201 ? { ok: true } : await unexpected(answer);
+  return answer.status === 201 ? { ok: true, how: "uploaded" } : await unexpected(answer);
+}
+
+/** A registry that mounts the blob answers 201, one that cannot opens an upload; one that refuses to try is asked without. */
+async function openUpload(
+  transport: Transport,
+  repository: string,
+  blob: { readonly digest: string; readonly mountFrom: string | undefined; readonly signal: AbortSignal | undefined },
+): Promise<Answer> {
+  const { digest, mountFrom, signal } = blob;
+  const target = `${repositoryPath(repository)}/blobs/uploads/`;
+  if (mountFrom === undefined) return await transport({ method: "POST", target, signal });
+  const query = new URLSearchParams({ mount: digest, from: mountFrom });
+  const mounting = await transport({ method: "POST", target: `${target}?${query.toString()}`, signal });
+  return mounting.ok || mounting.httpStatus === undefined
+    ? mounting
+    : await transport({ method: "POST", target, signal });
 }
 
 export async function pushManifest(

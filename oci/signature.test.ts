@@ -68,7 +68,7 @@ describe("release signatures in a registry", () => {
   const pushBytes = async (repository: string, bytes: Uint8Array) => {
     const content = { digest: digestOf(bytes), sizeBytes: bytes.byteLength };
     const read = async (offset: number, length: number) => bytes.subarray(offset, offset + length);
-    assert.deepEqual(await client.pushBlob(repository, { content, read }), { ok: true });
+    assert.ok((await client.pushBlob(repository, { content, read })).ok);
   };
   const manifestOf = (extra: Record<string, unknown>) =>
     Buffer.from(

@@ -1,32 +1,32 @@
 import { join } from "node:path";
 import type { Disk } from "@muto/kit/disk";
+import { MEDIA_TYPES } from "@muto/spec";
 import type { StackManifest } from "@muto/spec";
-import type { RegistryFailure } from "./ask.ts";
-import type { RegistryClient } from "./client.ts";
+import { bytesSource, fileSource } from "./blob-source.ts";
+import type { BlobSource } from "./blob-source.ts";
 import { isRecord } from "./descriptor.ts";
 import { createDigester, digestHex, digestOf } from "./digest.ts";
 import type { ContentId } from "./digest.ts";
-import { OCI_MANIFEST } from "./media-types.ts";
+import type { SourceImage } from "./image-source.ts";
 import { PackError, packFolder } from "./pack.ts";
 import type { PackProblem } from "./pack.ts";
-import { encodeStackArtifact, parseStackArtifact, parseStackConfig } from "./stack-artifact.ts";
-import type { ArtifactRefusal, StackArtifact } from "./stack-artifact.ts";
+import { encodeStackArtifact, parseStackArtifact, parseStackConfig, parseStackImages } from "./stack-artifact.ts";
+import type { ArtifactRefusal, StackLayer } from "./stack-artifact.ts";
+import type { DescribedStack } from "./stack-pull.ts";
 
-/** A stack artifact on disk, ready to be pushed: small parts in memory, archives as files. */
-export interface BuiltStack {
-  readonly artifact: StackArtifact;
-  readonly stack: StackManifest;
-  readonly manifestBytes: Uint8Array;
-  readonly configBytes: Uint8Array;
-  /** Path of each archive, by digest. */
-  readonly archivePaths: ReadonlyMap<string, string>;
+/** A stack artifact ready to be pushed: what describes it in memory, everything else where it can be read from. */
+export interface BuiltStack extends DescribedStack {
+  /** Where the bytes of each layer of the artifact come from, by digest. */
+  readonly blobs: ReadonlyMap<string, BlobSource>;
 }
 
 export interface StackSource {
-  /** The stack manifest as parsed from its file; `archive` of each native workload is filled in from its folder. */
+  /** The stack manifest as parsed from its file; `archive` and `image` of each workload are filled in from what follows. */
   readonly manifest: Readonly<Record<string, unknown>>;
-  /** Absolute path of the folder to pack for each workload, by the workload's name. */
+  /** Absolute path of the folder to pack for each native workload, by the workload's name. */
   readonly folders: ReadonlyMap<string, string>;
+  /** The image of each container, by the workload's name. */
+  readonly images?: ReadonlyMap<string, SourceImage>;
   /** Existing folder in which the archives are written, named by digest. */
   readonly outputFolder: string;
 }
@@ -39,7 +39,7 @@ export type StackBuildResult =
 /** Packs every workload's folder, and makes the manifest that names them all. What reading would refuse is refused here. */
 export async function buildStackArtifact(disk: Disk, source: StackSource): Promise<StackBuildResult> {
   try {
-    const packed = new Map<string, ContentId>();
+    const packed = new Map<string, PackedArchive>();
     for (const folder of new Set(source.folders.values())) {
       packed.set(folder, await packToFile(disk, folder, source.outputFolder));
     }
@@ -50,66 +50,11 @@ export async function buildStackArtifact(disk: Disk, source: StackSource): Promi
   }
 }
 
-/** Archives first, the manifest last: a registry never holds a manifest whose parts are missing. */
-export async function pushStackArtifact(
-  ports: { readonly disk: Disk; readonly client: RegistryClient },
-  repository: string,
-  built: BuiltStack,
-  options: { readonly tag?: string; readonly signal?: AbortSignal } = {},
-): Promise<{ readonly ok: true; readonly manifestDigest: string } | RegistryFailure> {
-  const signal = options.signal === undefined ? {} : { signal: options.signal };
-  for (const content of built.artifact.archives) {
-    const path = built.archivePaths.get(content.digest);
-    if (path === undefined) throw new Error("an archive of the stack was not built");
-    await using file = await ports.disk.open(path, "read");
-    const read = (offset: number, length: number) => file.read(offset, length);
-    const pushed = await ports.client.pushBlob(repository, { content, read, ...signal });
-    if (!pushed.ok) return pushed;
-  }
-  const { configBytes, manifestBytes, artifact } = built;
-  const read = async (offset: number, length: number) => configBytes.subarray(offset, offset + length);
-  const config = await ports.client.pushBlob(repository, { content: artifact.config, read, ...signal });
-  if (!config.ok) return config;
-  const tag = options.tag === undefined ? {} : { tag: options.tag };
-  const manifest = { bytes: manifestBytes, mediaType: OCI_MANIFEST, ...tag, ...signal };
-  const pushed = await ports.client.pushManifest(repository, manifest);
-  return pushed.ok ? { ok: true, manifestDigest: pushed.digest } : pushed;
+interface PackedArchive extends ContentId {
+  readonly source: BlobSource;
 }
 
-export type PulledStack =
-  | {
-      readonly ok: true;
-      readonly artifact: StackArtifact;
-      readonly stack: StackManifest;
-      readonly manifestBytes: Uint8Array;
-      readonly configBytes: Uint8Array;
-    }
-  | ArtifactRefusal
-  | RegistryFailure;
-
-/** Fetches what describes a stack, without its archives: the OCI manifest and the stack manifest, both by digest. */
-export async function pullStack(
-  client: RegistryClient,
-  repository: string,
-  manifestDigest: string,
-  signal?: AbortSignal,
-): Promise<PulledStack> {
-  const manifest = await client.pullManifest(repository, manifestDigest, signal);
-  if (!manifest.ok) return manifest;
-  const parsed = parseStackArtifact(manifest.bytes, manifestDigest);
-  if (!parsed.ok) return parsed;
-  const pieces: Uint8Array[] = [];
-  const write = async (piece: Uint8Array) => void pieces.push(piece);
-  const blob = { content: parsed.artifact.config, write, ...(signal === undefined ? {} : { signal }) };
-  const pulled = await client.pullBlob(repository, blob);
-  if (!pulled.ok) return pulled;
-  const configBytes = new Uint8Array(Buffer.concat(pieces));
-  const config = parseStackConfig(configBytes, parsed.artifact);
-  if (!config.ok) return config;
-  return { ok: true, artifact: parsed.artifact, stack: config.stack, manifestBytes: manifest.bytes, configBytes };
-}
-
-async function packToFile(disk: Disk, folder: string, outputFolder: string): Promise<ContentId> {
+async function packToFile(disk: Disk, folder: string, outputFolder: string): Promise<PackedArchive> {
   const temporary = join(outputFolder, "archive.partial");
   await disk.remove(temporary);
   const digester = createDigester();
@@ -122,40 +67,94 @@ async function packToFile(disk: Disk, folder: string, outputFolder: string): Pro
     await file.sync();
   }
   const digest = digester.digest();
-  await disk.rename(temporary, archivePath(outputFolder, digest));
+  const path = join(outputFolder, `${digestHex(digest)}.tar.gz`);
+  await disk.rename(temporary, path);
   await disk.syncFolder(outputFolder);
-  return { digest, sizeBytes: digester.sizeBytes() };
+  return { digest, sizeBytes: digester.sizeBytes(), source: fileSource(disk, path) };
 }
 
-function assemble(source: StackSource, packed: ReadonlyMap<string, ContentId>): StackBuildResult {
-  const archives = new Map<string, ContentId & { readonly title: string }>();
-  const workloads: unknown = source.manifest["workloads"];
-  const filled = Array.isArray(workloads)
-    ? workloads.map((workload: unknown) => {
-        const name = isRecord(workload) ? workload["name"] : undefined;
-        const content = typeof name === "string" ? packed.get(source.folders.get(name) ?? "") : undefined;
-        if (!isRecord(workload) || content === undefined) return workload;
-        if (!archives.has(content.digest))
-          archives.set(content.digest, { ...content, title: `${String(name)}.tar.gz` });
-        return { ...workload, archive: content.digest };
-      })
-    : workloads;
-  const configBytes = new Uint8Array(Buffer.from(JSON.stringify({ ...source.manifest, workloads: filled }), "utf8"));
+/** Layers in the order of the workloads: archives first, then each image's manifest, configuration and layers. */
+class Layers {
+  readonly list: (StackLayer & { readonly title?: string })[] = [];
+  readonly blobs = new Map<string, BlobSource>();
+
+  add(layer: StackLayer & { readonly title?: string }, source: BlobSource): void {
+    if (this.blobs.has(layer.digest)) return;
+    this.blobs.set(layer.digest, source);
+    this.list.push(layer);
+  }
+}
+
+function assemble(source: StackSource, packed: ReadonlyMap<string, PackedArchive>): StackBuildResult {
+  const layers = new Layers();
+  const written: unknown = source.manifest["workloads"];
+  const workloads: readonly unknown[] = Array.isArray(written) ? written : [];
+  const images = new Map<string, Uint8Array>();
+  const archiveOf = (workload: unknown) => packed.get(source.folders.get(nameOf(workload)) ?? "");
+  const imageOf = (workload: unknown) => source.images?.get(nameOf(workload));
+  for (const workload of workloads) {
+    const archive = archiveOf(workload);
+    if (archive === undefined) continue;
+    const { digest, sizeBytes } = archive;
+    const title = `${nameOf(workload)}.tar.gz`;
+    layers.add({ mediaType: MEDIA_TYPES.stackArchive, digest, sizeBytes, title }, archive.source);
+  }
+  for (const workload of workloads) {
+    const image = imageOf(workload);
+    if (image === undefined) continue;
+    images.set(image.digest, image.manifestBytes);
+    addImage(layers, image);
+  }
+  const filled = workloads.map((workload) => {
+    const archive = archiveOf(workload)?.digest;
+    const image = imageOf(workload)?.digest;
+    if (!isRecord(workload)) return workload;
+    return {
+      ...workload,
+      ...(archive === undefined ? {} : { archive }),
+      ...(image === undefined ? {} : { image }),
+    };
+  });
+  const manifest = { ...source.manifest, workloads: Array.isArray(written) ? filled : written };
+  return described(manifest, layers, images);
+}
+
+/** Reads back what was made, exactly as a vehicle will. */
+function described(
+  manifest: Readonly<Record<string, unknown>>,
+  layers: Layers,
+  manifests: ReadonlyMap<string, Uint8Array>,
+): StackBuildResult {
+  const configBytes = new Uint8Array(Buffer.from(JSON.stringify(manifest), "utf8"));
   const config = { digest: digestOf(configBytes), sizeBytes: configBytes.byteLength };
-  const layers = [...archives.values()];
-  const draft = { manifestDigest: config.digest, config, archives: layers };
+  const draft = { manifestDigest: config.digest, config, layers: layers.list };
   const parsed = parseStackConfig(configBytes, draft);
   if (!parsed.ok) return parsed;
-  const manifestBytes = encodeStackArtifact(parsed.stack, config, layers);
+  const { stack } = parsed;
+  const manifestBytes = encodeStackArtifact(stack, config, layers.list);
   const artifact = parseStackArtifact(manifestBytes, digestOf(manifestBytes));
   if (!artifact.ok) return artifact;
-  const archivePaths = new Map(layers.map(({ digest }) => [digest, archivePath(source.outputFolder, digest)]));
+  const images = parseStackImages(manifests, artifact.artifact);
+  if (!images.ok) return images;
+  const { blobs } = layers;
+  const made: StackManifest = stack;
   return {
     ok: true,
-    built: { artifact: artifact.artifact, stack: parsed.stack, manifestBytes, configBytes, archivePaths },
+    built: { artifact: artifact.artifact, stack: made, images: images.images, manifestBytes, configBytes, blobs },
   };
 }
 
-function archivePath(folder: string, digest: string): string {
-  return join(folder, `${digestHex(digest)}.tar.gz`);
+function addImage(layers: Layers, source: SourceImage): void {
+  const { digest, manifestBytes, image } = source;
+  const sizeBytes = manifestBytes.byteLength;
+  layers.add({ mediaType: image.mediaType, digest, sizeBytes }, bytesSource(manifestBytes));
+  for (const blob of [image.config, ...image.layers]) {
+    const { mediaType, digest: of, sizeBytes: size } = blob;
+    layers.add({ mediaType, digest: of, sizeBytes: size }, source.blob(of));
+  }
+}
+
+function nameOf(workload: unknown): string {
+  const name = isRecord(workload) ? workload["name"] : undefined;
+  return typeof name === "string" ? name : "";
 }

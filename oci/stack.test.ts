@@ -11,9 +11,12 @@ import { systemRandom } from "@muto/kit/random";
 import { MEDIA_TYPES } from "@muto/spec";
 import { createRegistryClient } from "./client.ts";
 import { digestOf } from "./digest.ts";
+import { OCI_MANIFEST } from "./media-types.ts";
 import { serveRegistry } from "./registry/serve.ts";
 import { encodeStackArtifact, parseStackArtifact, parseStackConfig } from "./stack-artifact.ts";
-import { buildStackArtifact, pullStack, pushStackArtifact } from "./stack-build.ts";
+import { buildStackArtifact } from "./stack-build.ts";
+import { pullStack } from "./stack-pull.ts";
+import { pushStackArtifact } from "./stack-push.ts";
 
 const disk = systemDisk();
 let root: string;
@@ -62,7 +65,7 @@ test("a stack is built, pushed and pulled, and is the same again", async () => {
   const result = await build(manifestOf());
   assert.ok(result.ok);
   const { built } = result;
-  assert.equal(built.artifact.archives.length, 2, "two workloads of one folder share an archive");
+  assert.equal(built.artifact.layers.length, 2, "two workloads of one folder share an archive");
   const [, second, third] = built.stack.workloads;
   assert.ok(second?.type === "native" && third?.type === "native");
   assert.equal(second.archive, third.archive);
@@ -72,13 +75,14 @@ test("a stack is built, pushed and pulled, and is the same again", async () => {
   assert.ok(again.ok);
   assert.equal(again.built.artifact.manifestDigest, built.artifact.manifestDigest);
   const archives = (await readdir(join(root, "out"))).toSorted();
-  assert.deepEqual(archives, built.artifact.archives.map(({ digest }) => `${digest.slice(7)}.tar.gz`).toSorted());
+  assert.deepEqual(archives, built.artifact.layers.map(({ digest }) => `${digest.slice(7)}.tar.gz`).toSorted());
 
   const ports = { disk, clock: systemClock(), random: systemRandom(), logger: silentLogger };
   await using registry = await serveRegistry(ports, { folder: join(root, "registry") });
   const client = createRegistryClient({ http: systemHttp(), clock: systemClock() }, { origin: registry.url });
-  const pushed = await pushStackArtifact({ disk, client }, "fleet/autonomy-core", built, { tag: "1.0.0" });
-  assert.deepEqual(pushed, { ok: true, manifestDigest: built.artifact.manifestDigest });
+  const pushed = await pushStackArtifact({ client }, "fleet/autonomy-core", built, { tag: "1.0.0" });
+  assert.ok(pushed.ok);
+  assert.equal(pushed.manifestDigest, built.artifact.manifestDigest);
   const pulled = await pullStack(client, "fleet/autonomy-core", built.artifact.manifestDigest);
   assert.ok(pulled.ok);
   assert.deepEqual(pulled.stack, built.stack);
@@ -175,9 +179,13 @@ test("artifacts that are not consistent are refused, each with its code (hostile
     "many layers": {
       bytes: changed((m) => ({
         ...m,
-        layers: Array.from({ length: 65 }, () => ({ ...config, mediaType: MEDIA_TYPES.stackArchive })),
+        layers: Array.from({ length: 513 }, () => ({ ...config, mediaType: MEDIA_TYPES.stackArchive })),
       })),
       problem: "too-many-layers",
+    },
+    "one twice": {
+      bytes: changed((m) => ({ ...m, layers: Array.isArray(m["layers"]) ? [...m["layers"], ...m["layers"]] : [] })),
+      problem: "layer-twice",
     },
     "negative size": { bytes: changed((m) => ({ ...m, config: { ...config, size: -1 } })), problem: "not-a-manifest" },
     "digest of another kind": {
@@ -192,16 +200,19 @@ test("artifacts that are not consistent are refused, each with its code (hostile
   const swapped = parseStackArtifact(manifestBytes, digestOf(configBytes));
   assert.deepEqual(swapped, { ok: false, problem: "digest-mismatch" });
 
-  const [first, second] = artifact.archives;
+  const [first, second] = artifact.layers;
   assert.ok(first && second);
-  const extra = { digest: digestOf(Buffer.from("extra")), sizeBytes: 5 };
+  const extra = { mediaType: MEDIA_TYPES.stackArchive, digest: digestOf(Buffer.from("extra")), sizeBytes: 5 };
   const archiveSituations = {
-    "one is missing": { archives: [first], problem: "archive-missing" },
-    "one too many": { archives: [first, second, extra], problem: "archive-not-named" },
-    "one twice": { archives: [first, second, second], problem: "archive-not-named" },
+    "one is missing": { layers: [first], problem: "archive-missing" },
+    "one too many": { layers: [first, second, extra], problem: "archive-not-named" },
+    "an image too many": {
+      layers: [first, second, { ...extra, mediaType: OCI_MANIFEST }],
+      problem: "image-not-named",
+    },
   };
-  for (const [name, { archives, problem }] of Object.entries(archiveSituations)) {
-    const parsed = parseStackConfig(configBytes, { ...artifact, archives });
+  for (const [name, { layers, problem }] of Object.entries(archiveSituations)) {
+    const parsed = parseStackConfig(configBytes, { ...artifact, layers });
     assert.deepEqual(parsed, { ok: false, problem }, name);
   }
   assert.deepEqual(parseStackConfig(Buffer.from("{}"), artifact), { ok: false, problem: "digest-mismatch" });
@@ -210,7 +221,9 @@ test("artifacts that are not consistent are refused, each with its code (hostile
 test("the bytes of a manifest are fixed, so that everybody computes the same digest", () => {
   const content = (text: string) => ({ digest: digestOf(Buffer.from(text)), sizeBytes: text.length });
   const stack = { name: "s", version: "1" };
-  const bytes = encodeStackArtifact(stack, content("config"), [{ ...content("layer"), title: "a.tar.gz" }]);
+  const bytes = encodeStackArtifact(stack, content("config"), [
+    { mediaType: MEDIA_TYPES.stackArchive, ...content("layer"), title: "a.tar.gz" },
+  ]);
   assert.equal(
     Buffer.from(bytes).toString(),
     '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.muto.stack.v1",' +

@@ -1,7 +1,7 @@
 import { backoffMs } from "@muto/kit/backoff";
 import { DiskError } from "@muto/kit/disk";
 import { ContentError } from "@muto/oci/digest";
-import { parseStackArtifact, type ArtifactProblem } from "@muto/oci/stack-artifact";
+import { parseStackArtifact, stackImages, type ArtifactProblem } from "@muto/oci/stack-artifact";
 import type { DownloadEvidence, Evidence } from "@muto/spec";
 import { LIMITS } from "../reconcile/limits.ts";
 import type { BlobRef, StepOf } from "../reconcile/step.ts";
@@ -20,7 +20,7 @@ export interface FetchServices extends Pick<
 
 type FetchProblem = DownloadEvidence["problem"];
 
-/** Gets the two manifests of a release by digest. What they say is judged by the plan, not here. */
+/** Gets the manifests of a release and of its images by digest. What they say is judged by the plan, not here. */
 export async function fetchRelease(
   services: FetchServices,
   step: StepOf<"fetchRelease">,
@@ -34,8 +34,9 @@ export async function fetchRelease(
   if (!pulled.ok) return trouble(services, { ...about, ...pulled });
   const parsed = parseStackArtifact(pulled.bytes, step.digest);
   if (!parsed.ok) return refuse(services, step.digest, parsed.problem);
-  const got = await fetchBlob(services, step, parsed.artifact.config, signal);
-  if (!got) return;
+  for (const blob of [parsed.artifact.config, ...stackImages(parsed.artifact)]) {
+    if (!(await fetchBlob(services, step, blob, signal))) return;
+  }
   try {
     await content.ingest({ digest: step.digest, sizeBytes: pulled.bytes.byteLength }, once(pulled.bytes));
   } catch (error) {

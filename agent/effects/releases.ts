@@ -1,13 +1,14 @@
 import { digestOf } from "@muto/oci/digest";
 import { MANIFEST_BYTES_MAX } from "@muto/oci/pull";
-import { parseStackArtifact, parseStackConfig } from "@muto/oci/stack-artifact";
+import { parseStackArtifact, parseStackConfig, parseStackImages, stackImages } from "@muto/oci/stack-artifact";
 import type { StackManifest } from "@muto/spec";
 import type { ContentStore } from "../cache/content-store.ts";
 import type { BlobRef } from "../reconcile/step.ts";
 
 export interface StoredRelease {
   readonly manifest: StackManifest;
-  readonly archives: readonly BlobRef[];
+  /** Everything that has to be fetched to run it: archives, and the manifests, configurations and layers of images. */
+  readonly layers: readonly BlobRef[];
   /** Digests of everything the release is made of, its manifests included. */
   readonly blobs: readonly string[];
 }
@@ -32,8 +33,8 @@ export function createReleases(content: ContentStore): Releases {
     missing: async (digest) => {
       if (complete.has(digest)) return [];
       const missing: BlobRef[] = [];
-      for (const archive of known.get(digest)?.archives ?? []) {
-        if (!(await content.has(archive.digest))) missing.push(archive);
+      for (const layer of known.get(digest)?.layers ?? []) {
+        if (!(await content.has(layer.digest))) missing.push({ digest: layer.digest, sizeBytes: layer.sizeBytes });
       }
       if (missing.length === 0 && known.has(digest)) complete.add(digest);
       return missing;
@@ -53,8 +54,14 @@ async function readRelease(content: ContentStore, digest: string): Promise<Store
   const configBytes = await readVerified(content, artifact.config.digest);
   const config = configBytes === undefined ? undefined : parseStackConfig(configBytes, artifact);
   if (config?.ok !== true) return undefined;
-  const blobs = [digest, artifact.config.digest, ...artifact.archives.map((archive) => archive.digest)];
-  return { manifest: config.stack, archives: artifact.archives, blobs };
+  const manifests = new Map<string, Uint8Array>();
+  for (const layer of stackImages(artifact)) {
+    const bytes = await readVerified(content, layer.digest);
+    if (bytes !== undefined) manifests.set(layer.digest, bytes);
+  }
+  if (!parseStackImages(manifests, artifact).ok) return undefined;
+  const blobs = [digest, artifact.config.digest, ...artifact.layers.map((layer) => layer.digest)];
+  return { manifest: config.stack, layers: artifact.layers, blobs };
 }
 
 /** Bytes of a small blob, or undefined when it is missing, too large or not what its digest says. */

@@ -5,7 +5,9 @@ import { parseDocument } from "yaml";
 import { systemDisk } from "@muto/kit/disk";
 import type { RegistryClient } from "@muto/oci/client";
 import { pushSignature } from "@muto/oci/signature-push";
-import { buildStackArtifact, pullStack, pushStackArtifact } from "@muto/oci/stack-build";
+import { buildStackArtifact } from "@muto/oci/stack-build";
+import { pullStack } from "@muto/oci/stack-pull";
+import { pushStackArtifact } from "@muto/oci/stack-push";
 import type { BuiltStack } from "@muto/oci/stack-build";
 import type { Release, StackManifest } from "@muto/spec";
 import { signRelease } from "@muto/trust/cosign";
@@ -47,7 +49,7 @@ const push: Command = {
       const built = await build(resolve(input.positional("FILE")), temporary);
       const repository = input.text("repository") ?? built.stack.name;
       io.error(`built ${built.stack.name} ${built.stack.version}: ${sizeText(built)}\n`);
-      const pushed = await pushStackArtifact({ disk: systemDisk(), client }, repository, built, {
+      const pushed = await pushStackArtifact({ client }, repository, built, {
         tag: built.stack.version,
         signal: io.signal,
       });
@@ -254,8 +256,8 @@ async function register(
 }
 
 function sizeText(built: BuiltStack): string {
-  const bytes = built.artifact.archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const count = built.artifact.archives.length === 1 ? "1 archive" : `${built.artifact.archives.length} archives`;
+  const bytes = built.artifact.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const count = built.artifact.layers.length === 1 ? "1 blob" : `${built.artifact.layers.length} blobs`;
   const size = bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
   return `${count}, ${size}`;
 }

@@ -50,7 +50,7 @@ async function store(call: Call<"createRelease">, context: ApiContext, content: 
     signatureVerified: found.verified,
   };
   return await context.database.db.transaction().execute(async (trx) => {
-    const inserted = await insertRelease(trx, { ...content, ...found, at: call.at, by: actorText(actor) });
+    const inserted = await insertRelease(trx, { ...found, ...content, at: call.at, by: actorText(actor) });
     const before = await findRelease(trx, name, version);
     if (before === undefined || isOther(call.body, before)) return conflict(call.body);
     if (inserted) {
@@ -75,11 +75,7 @@ async function store(call: Call<"createRelease">, context: ApiContext, content: 
 
 function contentOf(posted: ReleaseCreate, repository: string, found: FoundRelease): ReleaseContent {
   const names = new Map((posted.artifacts ?? []).map(({ digest, ref }) => [digest, ref]));
-  const artifacts = found.archives.map(({ digest, ref }) => ({
-    type: "native_archive" as const,
-    ref: names.get(digest) ?? ref,
-    digest,
-  }));
+  const artifacts = found.artifacts.map(({ type, digest, ref }) => ({ type, ref: names.get(digest) ?? ref, digest }));
   return { manifest: found.manifest, manifestDigest: posted.manifestDigest, repository, artifacts };
 }
 

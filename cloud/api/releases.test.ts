@@ -21,7 +21,7 @@ describe("releases", () => {
     api.registry.set(manifestDigest, {
       ok: true,
       manifest: manifestOf(version),
-      archives: [{ digest: archive, ref: `registry.test/autonomy@${archive}` }],
+      artifacts: [{ type: "native_archive", digest: archive, ref: `registry.test/autonomy@${archive}` }],
       signatures: [{ form: "simple-signing", payload: "e30=", sig: "AAAA" }],
       signatureRef: "cosign://registry.test/autonomy:sha256-x.sig",
       keyids: ["f".repeat(64)],

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ArtifactRef, ReleaseCreate, StackManifest } from "@muto/spec";
 
-/** What a posted release is held against: the signed manifest and the archives that the artifact holds. */
+/** What a posted release is held against: the signed manifest, and the archives and images that the artifact holds. */
 export interface ReleaseContent {
   readonly manifest: StackManifest;
   readonly manifestDigest: string;

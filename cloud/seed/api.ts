@@ -131,11 +131,11 @@ function sourceOf(published: ReadonlyMap<string, StackManifest>, signer: Signer)
       return {
         ok: true,
         manifest,
-        archives: manifest.workloads.flatMap((workload) =>
-          workload.type === "native"
-            ? [{ digest: workload.archive, ref: `${dockerReference}@${workload.archive}` }]
-            : [],
-        ),
+        artifacts: manifest.workloads.map((workload) => {
+          const digest = workload.type === "native" ? workload.archive : workload.image;
+          const type = workload.type === "native" ? ("native_archive" as const) : ("oci_image" as const);
+          return { type, digest, ref: `${dockerReference}@${digest}` };
+        }),
         signatures: [signature],
         signatureRef: `cosign://${dockerReference}@${manifestDigest}`,
         keyids: [signer.publicKey.keyid],

@@ -1484,7 +1484,7 @@ export interface NativeWorkloadInput {
 export interface OciWorkload {
   readonly name: Name;
   readonly type: "oci";
-  /** Digest of the image's OCI manifest (one platform), in the repository of this artifact. A tag is refused. */
+  /** Digest of the image's manifest for one platform, which is a layer of this artifact. A tag is refused. */
   readonly image: Digest;
   /** Replaces the image's command; left out, the image's own runs. */
   readonly argv?: Argv;
@@ -1511,7 +1511,7 @@ export interface OciWorkload {
 export interface OciWorkloadInput {
   readonly name: Name;
   readonly type: "oci";
-  /** Digest of the image's OCI manifest (one platform), in the repository of this artifact. A tag is refused. */
+  /** Digest of the image's manifest for one platform, which is a layer of this artifact. A tag is refused. */
   readonly image: Digest;
   /** Replaces the image's command; left out, the image's own runs. */
   readonly argv?: Argv;
@@ -1800,7 +1800,7 @@ export interface DiagnosticsProbeInput {
   readonly liveness?: boolean;
 }
 
-/** What runs on a vehicle, and when it counts as ready. Delivered as the configuration blob of an OCI artifact, so that one signed digest covers it, every archive it names, and every image it names: images lie in the same repository as the artifact. Readers refuse kinds they do not know. */
+/** What runs on a vehicle, and when it counts as ready. Delivered as the configuration blob of an OCI artifact whose layers are, flat, every archive that it names, and the manifest, configuration and layers of every image that it names, so that one signed digest covers all. Readers refuse kinds they do not know. */
 export interface StackManifest {
   readonly kind: "muto.stack/v1";
   readonly name: Name;

@@ -13,7 +13,8 @@ import { silentLogger } from "@muto/kit/logger";
 import { systemRandom } from "@muto/kit/random";
 import { createRegistryClient } from "@muto/oci/client";
 import { serveRegistry, type ServedRegistry } from "@muto/oci/registry/serve";
-import { buildStackArtifact, pushStackArtifact } from "@muto/oci/stack-build";
+import { buildStackArtifact } from "@muto/oci/stack-build";
+import { pushStackArtifact } from "@muto/oci/stack-push";
 import type { AgentConfigInput, Assignment, AssignmentOffer, Policy, SignalLine } from "@muto/spec";
 import { signRelease } from "@muto/trust/cosign";
 import { signAssignment } from "@muto/trust/documents";
@@ -176,7 +177,7 @@ async function publish(
   });
   if (!built.ok) throw new Error(`the release cannot be built: ${JSON.stringify(built)}`);
   const client = createRegistryClient({ http: systemHttp(), clock: systemClock() }, { origin: registry.url });
-  const pushed = await pushStackArtifact({ disk: systemDisk(), client }, REPOSITORY, built.built);
+  const pushed = await pushStackArtifact({ client }, REPOSITORY, built.built);
   if (!pushed.ok) throw new Error(`the release cannot be pushed: ${pushed.problem}`);
   return { version, manifestDigest: pushed.manifestDigest };
 }

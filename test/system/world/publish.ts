@@ -5,7 +5,9 @@ import { systemDisk } from "@muto/kit/disk";
 import { systemHttp } from "@muto/kit/http";
 import { createRegistryClient } from "@muto/oci/client";
 import { pushSignature } from "@muto/oci/signature-push";
-import { buildStackArtifact, pushStackArtifact } from "@muto/oci/stack-build";
+import { stackArchives } from "@muto/oci/stack-artifact";
+import { buildStackArtifact } from "@muto/oci/stack-build";
+import { pushStackArtifact } from "@muto/oci/stack-push";
 import { signRelease } from "@muto/trust/cosign";
 import { parsePrivateKey } from "@muto/trust/keys";
 import type { Cloud } from "./cloud.ts";
@@ -37,7 +39,7 @@ export async function publish(cloud: Cloud, spec: StackSpec): Promise<Published>
     { http: systemHttp(), clock: systemClock() },
     { origin: cloud.url, credentials: { kind: "bearer", token: cloud.token } },
   );
-  const pushed = await pushStackArtifact({ disk, client }, name, built.built, { tag: version });
+  const pushed = await pushStackArtifact({ client }, name, built.built, { tag: version });
   if (!pushed.ok) throw new Error(`the stack cannot be pushed: ${pushed.problem}`);
   const key = parsePrivateKey(readFileSync(join(cloud.dataDir, "keys", "release.key"), "utf8"));
   if (!key.ok) throw new Error(`the release key cannot be used: ${key.problem}`);
@@ -46,5 +48,5 @@ export async function publish(cloud: Cloud, spec: StackSpec): Promise<Published>
   const signed = await pushSignature(client, { repository: name, manifestDigest, signature });
   if (!signed.ok) throw new Error(`the signature cannot be pushed: ${signed.problem}`);
   await cloud.session.call("createRelease", { body: { stackName: name, version, manifestDigest, repository: name } });
-  return { name, version, manifestDigest, archiveDigests: artifact.archives.map(({ digest }) => digest) };
+  return { name, version, manifestDigest, archiveDigests: stackArchives(artifact).map(({ digest }) => digest) };
 }
