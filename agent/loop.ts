@@ -19,6 +19,7 @@ import { dueReport } from "./reconcile/report.ts";
 import { isChanging } from "./reconcile/state.ts";
 import type { Step } from "./reconcile/step.ts";
 import { sendReport } from "./reporting.ts";
+import { RuntimeUnseen, type Instance } from "./ports.ts";
 import type { AgentServices } from "./services.ts";
 
 /**
@@ -51,6 +52,8 @@ class ReconcileLoop implements Agent {
   #release: Desired["release"];
   #nextChangeId: string;
   #reported = "";
+  /** What ran when it could last be seen. */
+  #lastSeen: readonly Instance[] = [];
   #lastStep: Step | undefined;
 
   constructor(services: AgentServices, tails: TailKeeper) {
@@ -72,7 +75,15 @@ class ReconcileLoop implements Agent {
   }
 
   async health(): Promise<HealthView> {
-    return healthOf(this.#services, await observe(this.#services, this.#nextChangeId));
+    try {
+      return healthOf(this.#services, await observe(this.#services, this.#nextChangeId));
+    } catch (error) {
+      if (!(error instanceof RuntimeUnseen)) throw error;
+      // A vehicle goes on speaking while its engine is away: what ran is said to be without supervision.
+      const inspect = async () => this.#lastSeen.map(unsupervised);
+      const runtime = { ...this.#services, runtime: { inspect } };
+      return healthOf(this.#services, await observe(runtime, this.#nextChangeId));
+    }
   }
 
   async view(): Promise<LoopView> {
@@ -107,7 +118,8 @@ class ReconcileLoop implements Agent {
     await this.#takeOffer();
     await this.#tellVehicle();
     const seen = await observe(this.#services, this.#nextChangeId);
-    const desired = desiredOf(seen.state, this.#services.config.vehicle, this.#release);
+    this.#lastSeen = seen.instances;
+    const desired = desiredOf(seen.state, this.#services.config, this.#release);
     const gates = asksForGates(desired, seen) ? await readGates(this.#services, seen) : undefined;
     const observed = { ...seen, gates };
     return { step: planNext(desired, observed), observed, desired };
@@ -194,11 +206,23 @@ class ReconcileLoop implements Agent {
     this.#nextChangeId = ulid(this.#services.clock, this.#services.random);
   }
 
-  /** The disk refused something that had to be durable. The world is looked at again; anything else is a bug and passes. */
+  /**
+   * The disk refused something that had to be durable, or what runs cannot be seen. The world is looked at again; anything else
+   * is a bug and passes.
+   */
   #afterRefusal(error: unknown): Step {
+    if (error instanceof RuntimeUnseen) {
+      const wakeWhen = { afterMs: LIMITS.unseenRecheckMs, on: ["runtime"] } as const;
+      return { kind: "hold", status: "blocked", phase: "hold", reasons: ["APPLY_FAILED"], evidence: [], wakeWhen };
+    }
     if (!(error instanceof JournalError) && !(error instanceof DiskError)) throw error;
     this.#services.logger.error("storage refuses", { name: error.name, code: error.code });
     const wakeWhen = { afterMs: LIMITS.stopRetryMs, on: ["storage"] } as const;
     return { kind: "hold", status: "blocked", phase: "hold", reasons: ["APPLY_FAILED"], evidence: [], wakeWhen };
   }
+}
+
+function unsupervised(instance: Instance): Instance {
+  const { state } = instance;
+  return state.kind === "running" ? { ...instance, state: { ...state, supervised: false } } : instance;
 }

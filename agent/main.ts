@@ -18,9 +18,9 @@ import { openAgent, type RunEnd } from "./open-agent.ts";
 import type { AgentPorts } from "./ports.ts";
 import { serveView } from "./check/view-server.ts";
 import { lockAgentState } from "./runtime/agent-lock.ts";
+import { openRuntime } from "./runtime/open-runtime.ts";
 import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
-import { ProcessRuntime } from "./runtime/process-runtime.ts";
 import { HOST_VARIABLES } from "./runtime/workload-config.ts";
 import { createChangeFlag } from "./signals/change-flag.ts";
 import { openSignalReader } from "./signals/signal-reader.ts";
@@ -91,7 +91,7 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
   const technician = createTechnicianReader({ disk, stateDir, clock, boot, uptime: systemUptime() });
   const signals = open.use(await openSignalReader({ config, clock, logger, technician }));
   const runtime = open.use(
-    new ProcessRuntime({
+    await openRuntime(config, {
       disk,
       clock,
       logger,
@@ -99,8 +99,6 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
       bootId,
       nodePath: process.execPath,
       host: hostEnvironment(),
-      probeAddress: config.runtime.probeAddress,
-      startLimitMs: config.runtime.startLimitSec * 1000,
     }),
   );
   const ports: AgentPorts = {

@@ -12,7 +12,8 @@ import { neededMb } from "./reconcile/preparing.ts";
 import type { AgentState } from "./reconcile/state.ts";
 import type { AgentServices } from "./services.ts";
 
-export interface ObserveServices extends AgentServices {
+export interface ObserveServices extends Omit<AgentServices, "runtime"> {
+  readonly runtime: Pick<AgentServices["runtime"], "inspect">;
   readonly memory: Memory;
   readonly releases: Releases;
 }

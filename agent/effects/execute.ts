@@ -86,6 +86,7 @@ async function clean(services: ChangeServices, what: CleanAct): Promise<void> {
         what.keep,
         async (digest) => (await services.releases.get(digest))?.blobs,
       );
+      await services.runtime.sweep?.(what.keep);
       services.releases.recheck();
       services.memory.update(() => ({ swept }));
       if (setsRemoved + blobsRemoved > 0) services.logger.info("cleaned up", { setsRemoved, blobsRemoved, bytesFreed });

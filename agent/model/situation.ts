@@ -114,7 +114,7 @@ export function worldOf(situation: Situation): { readonly desired: Desired; read
     gates: gatesFor(situation.open ?? "all"),
     ...situation.observed,
   };
-  return { desired: desiredOf(state, exampleConfig().vehicle, situation.verdict ?? { ok: true }), observed };
+  return { desired: desiredOf(state, exampleConfig(), situation.verdict ?? { ok: true }), observed };
 }
 
 /** `switch announce [switch]`, `hold blocked gate DENY_MOVING`, `restart start control`: a step as one would say it. */

@@ -23,7 +23,10 @@ export interface VehicleRefusal {
  * a vehicle, and no further into the computer than its owner said. Paths count after normalisation; where links lead is asked
  * again when the workload is started.
  */
-export function refusedByVehicle(manifest: StackManifest, runtime: AgentConfig["runtime"]): readonly VehicleRefusal[] {
+export function refusedByVehicle(
+  manifest: Pick<StackManifest, "workloads">,
+  runtime: AgentConfig["runtime"],
+): readonly VehicleRefusal[] {
   return manifest.workloads.flatMap((workload) =>
     askedInVain(workload, runtime).map((asked) => ({ workload: workload.name, asked })),
   );

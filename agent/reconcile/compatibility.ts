@@ -1,4 +1,5 @@
 import type { Assignment, Evidence, ReasonCode, StackManifest } from "@muto/spec";
+import { refusedByVehicle } from "./allowance.ts";
 import type { Desired } from "./desired.ts";
 import type { AgentState } from "./state.ts";
 
@@ -15,7 +16,7 @@ export interface Misfit {
 export function findMisfit(
   assignment: Assignment,
   manifest: StackManifest,
-  vehicle: Desired["vehicle"],
+  { vehicle, runtime }: Pick<Desired, "vehicle" | "runtime">,
   state: AgentState,
 ): Misfit | null {
   const evidence = [
@@ -24,6 +25,7 @@ export function findMisfit(
     ...lacking("INCOMPATIBLE_MODEL", "model", manifest.compatibility.vehicleModels, vehicle.model),
     ...lacking("INCOMPATIBLE_OS", "os", manifest.compatibility.os, vehicle.os),
     ...lacking("INCOMPATIBLE_ROS", "rosDistro", manifest.compatibility.rosDistro, vehicle.rosDistro),
+    ...notGiven(manifest, runtime),
   ];
   if (evidence.length === 0) return null;
   return { reasons: [...new Set(evidence.map(({ reasonCode }) => reasonCode))], evidence };
@@ -48,6 +50,15 @@ function epochTooOld({ stack }: Assignment, manifest: StackManifest, floor: numb
   if (manifest.securityEpoch >= floor) return [];
   const { manifestDigest: digest } = stack;
   return [{ kind: "verification", reasonCode: "DESIRED_STATE_REJECTED", problem: "epoch-too-old", digest, floor }];
+}
+
+/** What the release asks of the computer and its owner does not give; nothing of it is even downloaded. */
+function notGiven(manifest: StackManifest, runtime: Desired["runtime"]): readonly Evidence[] {
+  const asked = [...new Set(refusedByVehicle(manifest, runtime).map((refusal) => refusal.asked))];
+  if (asked.length === 0) return [];
+  return [
+    { kind: "compatibility", reasonCode: "DESIRED_STATE_REJECTED", fact: "runtime", required: asked, seen: null },
+  ];
 }
 
 function lacking(

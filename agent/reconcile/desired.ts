@@ -4,6 +4,8 @@ import type { AgentState, Refusal } from "./state.ts";
 /** What the cloud wants of this vehicle, and what the vehicle's own configuration says that it is. */
 export interface Desired {
   readonly vehicle: AgentConfig["vehicle"];
+  /** What runs workloads here, and what they may have of the computer. */
+  readonly runtime: AgentConfig["runtime"];
   /** The newest authentic assignment; null before the first. */
   readonly assignment: Assignment | null;
   /** Whether a release key that the vehicle trusts signed the assigned manifest digest, under today's trust root. */
@@ -15,8 +17,12 @@ export type ReleaseVerdict =
   | { readonly ok: true }
   | { readonly ok: false; readonly reasonCode: ReasonCode; readonly evidence: readonly Evidence[] };
 
-export function desiredOf(state: AgentState, vehicle: AgentConfig["vehicle"], release: ReleaseVerdict): Desired {
-  return { vehicle, assignment: state.accepted?.assignment ?? null, release, refusal: state.refusal };
+export function desiredOf(
+  state: AgentState,
+  { vehicle, runtime }: Pick<AgentConfig, "vehicle" | "runtime">,
+  release: ReleaseVerdict,
+): Desired {
+  return { vehicle, runtime, assignment: state.accepted?.assignment ?? null, release, refusal: state.refusal };
 }
 
 /** The release that is wanted, whether or not it may be had. */

@@ -19,6 +19,8 @@ export const LIMITS = {
   stageBaseMs: 5_000,
   stageMsMax: 600_000,
   stopRetryMs: 5_000,
+  /** Between two looks while what runs cannot be seen; whoever can see it again rings earlier. */
+  unseenRecheckMs: 5_000,
   /** A set that cannot be stopped in so many tries is a named failure; the tries go on. */
   stopTriesMax: 3,
   gateRecheckMs: 5_000,

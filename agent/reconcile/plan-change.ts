@@ -45,7 +45,7 @@ function planPreparation(assignment: Assignment, desired: Desired, observed: Obs
   const set = setOf(assignment);
   const known = observed.releases.get(set.manifestDigest);
   if (known === undefined) return fetching(set, observed);
-  const misfit = findMisfit(assignment, known.manifest, desired.vehicle, observed.state);
+  const misfit = findMisfit(assignment, known.manifest, desired, observed.state);
   if (misfit !== null) return [holding("failed", "verify", misfit.reasons, misfit.evidence, onAssignment())];
   const preparing = preparationOf(set, known, observed);
   if (preparing !== undefined) return preparing;

@@ -2,7 +2,7 @@ import type { Clock } from "@muto/kit/clock";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
 import { digestHex } from "@muto/oci/digest";
-import type { AllowConfig, OciWorkload, Workload } from "@muto/spec";
+import type { OciWorkload, RuntimeConfig, Workload } from "@muto/spec";
 import { join } from "node:path";
 import {
   RuntimeUnseen,
@@ -14,6 +14,7 @@ import {
   type StartResult,
   type StopResult,
 } from "../../ports.ts";
+import { refusedByVehicle } from "../../reconcile/allowance.ts";
 import type { OutputSearch } from "../process-runtime.ts";
 import { containerBody, containerConfigHash } from "./container-spec.ts";
 import type { Engine } from "./engine.ts";
@@ -43,8 +44,7 @@ export interface OciRuntimeOptions {
   readonly bootId: string;
   /** Absolute; one folder below it for each set. */
   readonly setsFolder: string;
-  readonly allow: AllowConfig;
-  readonly probeAddress: string;
+  readonly config: RuntimeConfig;
   readonly terminateLimitMs?: number;
   readonly killLimitMs?: number;
 }
@@ -227,10 +227,15 @@ export class OciRuntime implements Runtime, OutputSearch {
   }
 
   async #start(set: SetOnDisk, workload: OciWorkload, instanceId: string): Promise<StartResult> {
-    const { engine, clock, vehicleId, bootId, allow, probeAddress } = this.#options;
+    const { engine, clock, vehicleId, bootId, config } = this.#options;
+    const [refused] = refusedByVehicle({ workloads: [workload] }, config);
+    if (refused !== undefined) {
+      const code = `NOT_ALLOWED_${refused.asked.toUpperCase().replaceAll(" ", "_")}`;
+      return { ok: false, problem: "start-refused", code };
+    }
     const expected = (await this.#expectation(set.manifestDigest))?.get(workload.name);
     if (expected === undefined) return { ok: false, problem: "tampered", code: "NOT_PREPARED" };
-    const real = await realPathsOf(workload, allow);
+    const real = await realPathsOf(workload, config.allow);
     if (!real.ok) return { ok: false, problem: "start-refused", code: real.code };
     const identity: ContainerIdentity = {
       vehicleId,
@@ -247,7 +252,7 @@ export class OciRuntime implements Runtime, OutputSearch {
       workload,
       identity,
       imageId: expected.imageId,
-      probeAddress,
+      probeAddress: config.probeAddress,
       paramsFolder: workload.params.length === 0 ? undefined : paramsFolder(set, workload),
       realPaths: real.paths,
     });

@@ -1,0 +1,26 @@
+import { join } from "node:path";
+import type { AgentConfig } from "@muto/spec";
+import { CompositeRuntime } from "./composite-runtime.ts";
+import { openNativeRuntime, type NativeRuntimeOptions } from "./native-runtime.ts";
+import { engineAt } from "./oci/engine.ts";
+import { findEngineSocket } from "./oci/find-socket.ts";
+import { OciRuntime } from "./oci/oci-runtime.ts";
+
+/** The runtime that the vehicle's configuration asks for. An engine that is away is waited for, not given up. */
+export async function openRuntime(
+  { runtime, vehicle, stateDir }: Pick<AgentConfig, "runtime" | "vehicle" | "stateDir">,
+  options: NativeRuntimeOptions,
+): Promise<CompositeRuntime> {
+  const native = await openNativeRuntime(runtime, options);
+  if (runtime.oci === undefined) return new CompositeRuntime({ native, oci: undefined });
+  const socket = await findEngineSocket(runtime.oci.socket);
+  options.logger.info("container engine", { socket });
+  const oci = new OciRuntime({
+    ...options,
+    engine: engineAt(socket),
+    vehicleId: vehicle.id,
+    setsFolder: join(stateDir, "sets"),
+    config: runtime,
+  });
+  return new CompositeRuntime({ native, oci });
+}
