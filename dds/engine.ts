@@ -326,11 +326,20 @@ export class Engine {
   /** A peer says which of our readers it has heard of, and which it wants to hear again. */
   #hearAcknowledgement(
     peer: RemoteParticipant,
-    { writer, set }: Extract<Submessage, { kind: "acknowledgement" }>,
+    { reader, writer, set }: Extract<Submessage, { kind: "acknowledgement" }>,
   ): void {
-    if (writer !== ENTITY.subscriptionsWriter) return;
+    if (writer !== ENTITY.subscriptionsWriter) {
+      if (set.base === 0) this.#sayNothingThere(peer, { reader, writer });
+      return;
+    }
     peer.acknowledged = Math.min(this.#ownReaders.last, Math.max(peer.acknowledged, set.base - 1));
     for (const datagram of this.#ownReaders.answer(peer.prefix, set)) this.#options.send(datagram, peer.address);
+  }
+
+  /** Fast DDS asks for a writer of liveliness messages, announced or not, and goes on until it hears that there is nothing. */
+  #sayNothingThere(peer: RemoteParticipant, ends: Ends): void {
+    const message = buildMessage(this.#options.prefix).destination(peer.prefix);
+    this.#options.send(message.heartbeat({ ...ends, first: 1, last: 0, count: 1, final: true }).bytes(), peer.address);
   }
 
   // ── What we say ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,7 +359,7 @@ export class Engine {
   }
 
   #answer(peer: RemoteParticipant, input: Input<unknown>, to: Address): void {
-    this.#options.send(answer(this.#options.prefix, peer.prefix, input, this.#assembler, this.#nowMs), to);
+    this.#options.send(answer(this.#options.prefix, peer, input, this.#assembler, this.#nowMs), to);
   }
 
   /** Asks a newly matched reliable writer for what it has. */

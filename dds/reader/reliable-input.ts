@@ -1,4 +1,5 @@
 import type { HeartbeatSubmessage } from "../wire/read-message.ts";
+import { VENDOR } from "../wire/identifiers.ts";
 import { buildMessage } from "../wire/write-message.ts";
 import type { FragmentAssembler } from "./fragments.ts";
 import type { InboundStream } from "./inbound-stream.ts";
@@ -72,7 +73,7 @@ export function inputIsDue(input: Input<unknown>, nowMs: number): boolean {
  */
 export function answer(
   ownPrefix: string,
-  peer: string,
+  peer: { readonly prefix: string; readonly vendor: number },
   input: Input<unknown>,
   assembler: FragmentAssembler,
   nowMs: number,
@@ -82,11 +83,14 @@ export function answer(
   input.answers++;
   const ends = { reader: input.readerEntity, writer: input.writerEntity };
   const { base, members } = input.stream.missing();
-  const message = buildMessage(ownPrefix).destination(peer);
+  const message = buildMessage(ownPrefix).destination(peer.prefix);
   const inPart = assembler.missing(input.writer).filter(({ sequence }) => members.includes(sequence));
   const whole = members.filter((sequence) => !inPart.some((part) => part.sequence === sequence));
-  const final = input.stream.synchronized && whole.length === 0;
-  message.acknowledgement(ends, { base, members: whole }, input.answers, final);
+  const { synchronized } = input.stream;
+  const final = synchronized && whole.length === 0;
+  // Fast DDS takes a set that begins at 0 for the question what there is; to the standard that is no set.
+  const question = !synchronized && peer.vendor === VENDOR.fast;
+  message.acknowledgement(ends, { base: question ? 0 : base, members: whole }, input.answers, final);
   for (const { sequence, set } of inPart) message.fragmentRequest(ends, sequence, set, input.answers);
   return message.bytes();
 }
