@@ -29,6 +29,7 @@ const COMING_UP_LOOK_MS = 20;
 /** From the end of the workload's first process until nothing of it is left. */
 const ENDING_LIMIT_MS = 2_000;
 const RELEASE_LIMIT_MS = 2_000;
+const RELEASE_LOOK_MS = 2;
 
 /**
  * Finds out what has become of instances. What a supervisor says, and what it wrote, is the truth; a process id counts only
@@ -65,14 +66,18 @@ export class InstanceWatch {
     return this.#links.subscribe(onChange);
   }
 
-  /** Lets the supervisor of an ended instance go; resolves when it is gone. */
+  /**
+   * Lets the supervisor of an ended instance go; resolves when its process is gone. The end of the connection is not enough:
+   * the folder is removed, or given to another instance, and nobody may write there any more.
+   */
   async release(folder: RunFolder): Promise<void> {
     this.#adopter.forget(folder.instanceId);
     const link = await this.#links.to(folder);
-    if (link === undefined) return;
-    await link.ask({ op: "forget" });
-    await within(this.#options.clock, RELEASE_LIMIT_MS, link.closed);
-    if (!link.isClosed) await this.dismiss(folder);
+    await link?.ask({ op: "forget" });
+    if (link !== undefined) await within(this.#options.clock, RELEASE_LIMIT_MS, link.closed);
+    if (await this.#ownerEnds(folder)) return;
+    await this.dismiss(folder);
+    await this.#ownerEnds(folder);
   }
 
   /** Ends a supervisor that does not answer, or speaks no protocol that we know; the next look puts a new one in its place. */
@@ -146,6 +151,19 @@ export class InstanceWatch {
     }
     await this.dismiss(folder);
     return await this.look(folder);
+  }
+
+  /** False when the process that owns the folder is still there after the limit. */
+  async #ownerEnds(folder: RunFolder): Promise<boolean> {
+    const { bootId, clock, processes } = this.#options;
+    const owner = await folder.owner();
+    if (owner.kind !== "process" || owner.bootId !== bootId) return true;
+    const deadlineMs = clock.monotonicMs() + RELEASE_LIMIT_MS;
+    while (await processes.isAlive(owner.process)) {
+      if (clock.monotonicMs() > deadlineMs) return false;
+      await clock.sleep(RELEASE_LOOK_MS);
+    }
+    return true;
   }
 
   async #lost(folder: RunFolder, identity: RunIdentity, isolation: Isolation): Promise<Found> {

@@ -192,6 +192,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
         await this.#watch.look(folder);
         return { ok: true };
       case "refused":
+        await this.#watch.release(folder);
         await this.#spares.giveBack(folder);
         return { ok: false, problem: "start-refused", code: started.code };
       case "timeout":

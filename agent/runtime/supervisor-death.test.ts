@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "@muto/kit/clock";
@@ -117,5 +117,32 @@ test("a supervisor that dies or hangs before it says a word is no start, and lea
     assert.deepEqual(await next.inspect(), []);
     assert.deepEqual(processesWith("MUTO_RUN", join(world.runs, "one")), []);
     rmSync(supervisorFile);
+  }
+});
+
+for (const how of ["was read", "could not be recorded"] as const) {
+  test(`a supervisor leaves when somebody removes the folder of an instance whose end ${how}`, async () => {
+    await using world = bench();
+    const id = await world.start(world.set({ nav: PATIENT }), "nav");
+    const folder = join(world.runs, id);
+    const supervisor = world.supervisorOf(id);
+    if (how === "could not be recorded") mkdirSync(join(folder, "exit.json~"));
+    assert.deepEqual(await world.runtime.stop(id), { ok: true });
+    rmSync(folder, { recursive: true });
+    while (existsSync(`/proc/${supervisor}`)) await systemClock().sleep(20);
+    assert.deepEqual(await world.runtime.inspect(), []);
+  });
+}
+
+test("a forgotten instance's folder is free: no process of it is left that could write there", async () => {
+  await using world = bench();
+  const set = world.set({ nav: "#!/bin/sh\nexit 3\n" });
+  for (let round = 0; round < 10; round++) {
+    const id = await world.start(set, "nav");
+    const supervisor = world.supervisorOf(id);
+    await world.runtime.stop(id);
+    await world.runtime.forget(id);
+    const state = existsSync(`/proc/${supervisor}`) ? readFileSync(`/proc/${supervisor}/stat`, "utf8") : "";
+    assert.match(state, /^$|\) Z /);
   }
 });

@@ -37,6 +37,7 @@ const execLimitMs = 500;
 const outputLookMs = 1_000;
 const outputLookBusyMs = 100;
 const exitWriteRetryMs = 1_000;
+const forgottenLookMs = 1_000;
 const complaintsMax = 100;
 const exitCodeOfFault = 70;
 
@@ -345,7 +346,7 @@ async function ended(me, code, signal, namespaceGone) {
   // A full disk must not lose the exit: the supervisor remembers it, and keeps trying.
   while (!tryTo(() => writeDurably("exit.json", { ...identity(me), exit: me.exit }))) {
     // Whoever removed the folder does not want to know.
-    if (linkTarget("/proc/self/cwd")?.endsWith(" (deleted)")) process.exit(0);
+    if (isFolderGone()) process.exit(0);
     await delay(exitWriteRetryMs);
   }
   if (me.leaving) process.exit(0);
@@ -422,9 +423,19 @@ function tick(me) {
   tryTo(() => (grown = me.output.look()));
   rouseEntrance(me);
   if (!me.recorded) record(me);
-  if (me.phase === "ended") return;
+  if (me.phase === "ended") return whenForgotten();
   const busy = grown > me.spec.output.segmentBytesMax / 8;
   setTimeout(() => tick(me), busy ? outputLookBusyMs : outputLookMs).unref();
+}
+
+/** Nobody can ever ask about an instance whose folder was removed: its supervisor need not stay for that. */
+function whenForgotten() {
+  if (isFolderGone()) process.exit(0);
+  setTimeout(whenForgotten, forgottenLookMs).unref();
+}
+
+function isFolderGone() {
+  return linkTarget("/proc/self/cwd")?.endsWith(" (deleted)") === true;
 }
 
 // ── Serving the agent ───────────────────────────────────────────────────────────────────────────────────────────────
