@@ -1436,7 +1436,7 @@ export interface HoldSignal {
   readonly why?: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
 }
 
-/** One thing that runs: a container of an image, or a native process from an archive. argv is an array; there is no shell. The one substitution in argv and launch arguments is $(params NAME), the path of an inline parameter file. */
+/** One thing that runs: a container of an image, or a native process from an archive. argv is an array; there is no shell. The one substitution in argv and launch arguments is $(params NAME), the path of an inline parameter file of the same workload. */
 export type Workload = NativeWorkload | OciWorkload;
 
 /** Workload as it may be written: what has a default may be left out. */
@@ -1567,7 +1567,7 @@ export type Environment = { readonly [key: string]: string };
 /** Appended to argv as name:=value, in the order of the names. */
 export type LaunchArguments = { readonly [key: string]: string };
 
-/** ROS parameter files, delivered read-only; a workload finds their folder in MUTO_PARAMS. */
+/** ROS parameter files, delivered read-only as NAME in a folder that a workload finds in MUTO_PARAMS. Names differ within one workload. */
 export type ParameterFiles = readonly ParameterFile[];
 
 export interface ParameterFile {
@@ -1603,16 +1603,17 @@ export interface Resources {
 
 export type Gpus = "none" | "all";
 
-/** A Linux capability without its prefix. */
-export type Capability = string;
+/** A Linux capability without its prefix CAP_. */
+export type Capability = "AUDIT_CONTROL" | "AUDIT_READ" | "AUDIT_WRITE" | "BLOCK_SUSPEND" | "BPF" | "CHECKPOINT_RESTORE" | "CHOWN" | "DAC_OVERRIDE" | "DAC_READ_SEARCH" | "FOWNER" | "FSETID" | "IPC_LOCK" | "IPC_OWNER" | "KILL" | "LEASE" | "LINUX_IMMUTABLE" | "MAC_ADMIN" | "MAC_OVERRIDE" | "MKNOD" | "NET_ADMIN" | "NET_BIND_SERVICE" | "NET_BROADCAST" | "NET_RAW" | "PERFMON" | "SETFCAP" | "SETGID" | "SETPCAP" | "SETUID" | "SYS_ADMIN" | "SYS_BOOT" | "SYS_CHROOT" | "SYS_MODULE" | "SYS_NICE" | "SYS_PACCT" | "SYS_PTRACE" | "SYS_RAWIO" | "SYS_RESOURCE" | "SYS_TIME" | "SYS_TTY_CONFIG" | "SYSLOG" | "WAKE_ALARM";
 
-/** An absolute path without parent steps. */
+/** An absolute path in plain form: no empty, "." or ".." steps, and no colon, which engines take for the end of a path. */
 export type AbsolutePath = string;
 
 /** A fully qualified name of the ROS graph. */
 export type RosName = string;
 
-export type RosType = string;
+/** Package, msg, and the name of a message. */
+export type MessageType = string;
 
 /** All readiness probes must hold at once for stableForSec; liveness probes are watched from readiness on. */
 export type Probe = ProcessProbe | HttpProbe | TcpProbe | LogProbe | NodeProbe | TopicProbe | LifecycleProbe | ServiceProbe | DiagnosticsProbe;
@@ -1718,7 +1719,7 @@ export interface TopicProbe {
   readonly name: Name;
   readonly workload: Name;
   readonly topic: RosName;
-  readonly messageType: RosType;
+  readonly messageType: MessageType;
   readonly hzMin?: number;
   readonly windowSec: number;
   readonly ageSecMax?: number;
@@ -1732,7 +1733,7 @@ export interface TopicProbeInput {
   readonly name: Name;
   readonly workload: Name;
   readonly topic: RosName;
-  readonly messageType: RosType;
+  readonly messageType: MessageType;
   readonly hzMin?: number;
   readonly windowSec?: number;
   readonly ageSecMax?: number;

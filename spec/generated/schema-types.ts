@@ -198,7 +198,7 @@ export interface SchemaTypes {
   readonly Capability: messages.Capability;
   readonly AbsolutePath: messages.AbsolutePath;
   readonly RosName: messages.RosName;
-  readonly RosType: messages.RosType;
+  readonly MessageType: messages.MessageType;
   readonly Probe: messages.Probe;
   readonly ProcessProbe: messages.ProcessProbe;
   readonly HttpProbe: messages.HttpProbe;

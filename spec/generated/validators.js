@@ -11579,12 +11579,12 @@ return errors === 0;
 }
 validate353.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema117 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:RosType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
-const schema118 = {"$id":"muto:RosType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"};
-const pattern40 = new RegExp("^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$", "u");
+const schema117 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:MessageType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
+const schema118 = {"$id":"muto:MessageType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"};
+const pattern40 = new RegExp("^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$", "u");
 
 function validate362(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:RosType" */;
+/*# sourceURL="muto:MessageType" */;
 let vErrors = null;
 let errors = 0;
 const evaluated0 = validate362.evaluated;
@@ -11606,7 +11606,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!pattern40.test(data)){
-const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"},message:"must match pattern \""+"^[a-z][a-z0-9_]*/(msg|srv)/[A-Z][A-Za-z0-9]*$"+"\""};
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"},message:"must match pattern \""+"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"+"\""};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -12778,7 +12778,8 @@ validate339.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false}
 
 const schema122 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
 const schema123 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
-const schema124 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096}};
+const schema124 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const pattern42 = new RegExp("^[^\\u0000]*$", "u");
 
 function validate390(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Argv" */;
@@ -12826,9 +12827,8 @@ vErrors.push(err2);
 }
 errors++;
 }
-}
-else {
-const err3 = {instancePath:instancePath+"/" + i0,schemaPath:"#/items/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(!pattern42.test(data0)){
+const err3 = {instancePath:instancePath+"/" + i0,schemaPath:"#/items/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000]*$"},message:"must match pattern \""+"^[^\\u0000]*$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -12838,9 +12838,8 @@ vErrors.push(err3);
 errors++;
 }
 }
-}
 else {
-const err4 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "array"},message:"must be array"};
+const err4 = {instancePath:instancePath+"/" + i0,schemaPath:"#/items/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -12849,13 +12848,25 @@ vErrors.push(err4);
 }
 errors++;
 }
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
 validate390.errors = vErrors;
 return errors === 0;
 }
 validate390.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema125 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096}};
-const pattern42 = new RegExp("^[A-Za-z_][A-Za-z0-9_.]{0,127}$", "u");
+const schema125 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const pattern43 = new RegExp("^[A-Za-z_][A-Za-z0-9_.]{0,127}$", "u");
 
 function validate393(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LaunchArguments" */;
@@ -12882,7 +12893,7 @@ errors++;
 for(const key0 in data){
 const _errs1 = errors;
 if(typeof key0 === "string"){
-if(!pattern42.test(key0)){
+if(!pattern43.test(key0)){
 const err1 = {instancePath,schemaPath:"#/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"+"\"",propertyName:key0};
 if(vErrors === null){
 vErrors = [err1];
@@ -12918,9 +12929,8 @@ vErrors.push(err3);
 }
 errors++;
 }
-}
-else {
-const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(!pattern42.test(data0)){
+const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000]*$"},message:"must match pattern \""+"^[^\\u0000]*$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -12930,14 +12940,25 @@ vErrors.push(err4);
 errors++;
 }
 }
-}
 else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+const err5 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err5];
 }
 else {
 vErrors.push(err5);
+}
+errors++;
+}
+}
+}
+else {
+const err6 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
 }
 errors++;
 }
@@ -13086,8 +13107,8 @@ return errors === 0;
 }
 validate395.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema128 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192}};
-const pattern43 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
+const schema128 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192,"pattern":"^[^\\u0000]*$"}};
+const pattern45 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
 function validate400(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Environment" */;
@@ -13114,7 +13135,7 @@ errors++;
 for(const key0 in data){
 const _errs1 = errors;
 if(typeof key0 === "string"){
-if(!pattern43.test(key0)){
+if(!pattern45.test(key0)){
 const err1 = {instancePath,schemaPath:"#/propertyNames/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},message:"must match pattern \""+"^[A-Za-z_][A-Za-z0-9_]{0,127}$"+"\"",propertyName:key0};
 if(vErrors === null){
 vErrors = [err1];
@@ -13150,9 +13171,8 @@ vErrors.push(err3);
 }
 errors++;
 }
-}
-else {
-const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(!pattern42.test(data0)){
+const err4 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/pattern",keyword:"pattern",params:{pattern: "^[^\\u0000]*$"},message:"must match pattern \""+"^[^\\u0000]*$"+"\""};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -13162,14 +13182,25 @@ vErrors.push(err4);
 errors++;
 }
 }
-}
 else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+const err5 = {instancePath:instancePath+"/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/additionalProperties/type",keyword:"type",params:{type: "string"},message:"must be string"};
 if(vErrors === null){
 vErrors = [err5];
 }
 else {
 vErrors.push(err5);
+}
+errors++;
+}
+}
+}
+else {
+const err6 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
 }
 errors++;
 }
@@ -13780,7 +13811,7 @@ return errors === 0;
 validate387.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const schema134 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
-const schema135 = {"$id":"muto:Capability","type":"string","pattern":"^[A-Z][A-Z0-9_]{2,30}$"};
+const schema135 = {"$id":"muto:Capability","enum":["AUDIT_CONTROL","AUDIT_READ","AUDIT_WRITE","BLOCK_SUSPEND","BPF","CHECKPOINT_RESTORE","CHOWN","DAC_OVERRIDE","DAC_READ_SEARCH","FOWNER","FSETID","IPC_LOCK","IPC_OWNER","KILL","LEASE","LINUX_IMMUTABLE","MAC_ADMIN","MAC_OVERRIDE","MKNOD","NET_ADMIN","NET_BIND_SERVICE","NET_BROADCAST","NET_RAW","PERFMON","SETFCAP","SETGID","SETPCAP","SETUID","SYS_ADMIN","SYS_BOOT","SYS_CHROOT","SYS_MODULE","SYS_NICE","SYS_PACCT","SYS_PTRACE","SYS_RAWIO","SYS_RESOURCE","SYS_TIME","SYS_TTY_CONFIG","SYSLOG","WAKE_ALARM"]};
 
 function validate424(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Capability" */;
@@ -13793,25 +13824,13 @@ evaluated0.props = undefined;
 if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
-if(typeof data === "string"){
-if(!pattern11.test(data)){
-const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[A-Z][A-Z0-9_]{2,30}$"},message:"must match pattern \""+"^[A-Z][A-Z0-9_]{2,30}$"+"\""};
+if(!(((((((((((((((((((((((((((((((((((((((((data === "AUDIT_CONTROL") || (data === "AUDIT_READ")) || (data === "AUDIT_WRITE")) || (data === "BLOCK_SUSPEND")) || (data === "BPF")) || (data === "CHECKPOINT_RESTORE")) || (data === "CHOWN")) || (data === "DAC_OVERRIDE")) || (data === "DAC_READ_SEARCH")) || (data === "FOWNER")) || (data === "FSETID")) || (data === "IPC_LOCK")) || (data === "IPC_OWNER")) || (data === "KILL")) || (data === "LEASE")) || (data === "LINUX_IMMUTABLE")) || (data === "MAC_ADMIN")) || (data === "MAC_OVERRIDE")) || (data === "MKNOD")) || (data === "NET_ADMIN")) || (data === "NET_BIND_SERVICE")) || (data === "NET_BROADCAST")) || (data === "NET_RAW")) || (data === "PERFMON")) || (data === "SETFCAP")) || (data === "SETGID")) || (data === "SETPCAP")) || (data === "SETUID")) || (data === "SYS_ADMIN")) || (data === "SYS_BOOT")) || (data === "SYS_CHROOT")) || (data === "SYS_MODULE")) || (data === "SYS_NICE")) || (data === "SYS_PACCT")) || (data === "SYS_PTRACE")) || (data === "SYS_RAWIO")) || (data === "SYS_RESOURCE")) || (data === "SYS_TIME")) || (data === "SYS_TTY_CONFIG")) || (data === "SYSLOG")) || (data === "WAKE_ALARM"))){
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema135.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err0];
 }
 else {
 vErrors.push(err0);
-}
-errors++;
-}
-}
-else {
-const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
 }
 errors++;
 }
@@ -13821,8 +13840,8 @@ return errors === 0;
 validate424.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 const schema136 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
-const schema137 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"};
-const pattern46 = new RegExp("^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$", "u");
+const schema137 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"};
+const pattern48 = new RegExp("^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$", "u");
 
 function validate427(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AbsolutePath" */;
@@ -13846,8 +13865,8 @@ vErrors.push(err0);
 }
 errors++;
 }
-if(!pattern46.test(data)){
-const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"},message:"must match pattern \""+"^(/[^\\u0000-\\u001f\\u007f/:]+)+/?$"+"\""};
+if(!pattern48.test(data)){
+const err1 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"},message:"must match pattern \""+"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"+"\""};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -14036,7 +14055,7 @@ return errors === 0;
 }
 validate431.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const pattern44 = new RegExp("^[0-9]{1,9}(:[0-9]{1,9})?$", "u");
+const pattern47 = new RegExp("^[0-9]{1,9}(:[0-9]{1,9})?$", "u");
 
 function validate413(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OciWorkload" */;
@@ -14227,7 +14246,7 @@ errors++;
 if(data.user !== undefined){
 let data14 = data.user;
 if(typeof data14 === "string"){
-if(!pattern44.test(data14)){
+if(!pattern47.test(data14)){
 const err8 = {instancePath:instancePath+"/user",schemaPath:"#/properties/user/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,9}(:[0-9]{1,9})?$"},message:"must match pattern \""+"^[0-9]{1,9}(:[0-9]{1,9})?$"+"\""};
 if(vErrors === null){
 vErrors = [err8];
