@@ -28,6 +28,10 @@ export interface ImageListed {
   readonly tags: readonly string[];
 }
 
+export function isAliveContainer({ status }: Pick<ContainerSeen, "status">): boolean {
+  return status === "running" || status === "paused" || status === "restarting";
+}
+
 /** Each gives undefined for anything that is not the answer. Podman writes some words its own way. */
 export function readContainer(value: unknown): ContainerSeen | undefined {
   if (!isRecord(value) || !isRecord(value["State"]) || !isRecord(value["Config"])) return undefined;

@@ -1,6 +1,6 @@
 import { ContentError, digestHex, digestOf, verified, type ContentId } from "@muto/oci/digest";
-import { jsonIn, parseManifest } from "@muto/oci/descriptor";
-import { OCI_MANIFEST } from "@muto/oci/media-types";
+import { IMAGE_MANIFEST_BYTES_MAX, parseImageManifest } from "@muto/oci/image-manifest";
+import { OCI_INDEX } from "@muto/oci/media-types";
 import type { BlobReader } from "../../ports.ts";
 
 /** An image as its verified OCI manifest describes it. */
@@ -10,22 +10,20 @@ export interface ImageContent {
   readonly layers: readonly ContentId[];
 }
 
-export const IMAGE_LIMITS = { manifestBytesMax: 4 * 1024 * 1024, layersMax: 512 } as const;
-
 /** The bytes of one image manifest, verified by its digest; undefined when they describe no image. Throws a ContentError for wrong bytes. */
 export async function readImage(digest: string, blobs: BlobReader): Promise<ImageContent | undefined> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of blobs(digest)) {
     length += chunk.byteLength;
-    if (length > IMAGE_LIMITS.manifestBytesMax) throw new ContentError("too-large");
+    if (length > IMAGE_MANIFEST_BYTES_MAX) throw new ContentError("too-large");
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(Buffer.concat(chunks, length));
   if (digestOf(bytes) !== digest) throw new ContentError("digest-mismatch");
-  const manifest = parseManifest(jsonIn(bytes));
-  if (manifest === undefined || manifest.layers.length > IMAGE_LIMITS.layersMax) return undefined;
-  const { config, layers, mediaType = OCI_MANIFEST } = manifest;
+  const parsed = parseImageManifest(bytes);
+  if (!parsed.ok) return undefined;
+  const { config, layers, mediaType } = parsed.image;
   return { manifest: { digest, sizeBytes: length, mediaType, bytes }, config, layers };
 }
 
@@ -62,7 +60,6 @@ export async function* imageArchive(image: ImageContent, tag: string, blobs: Blo
   yield new Uint8Array(2 * BLOCK_BYTES);
 }
 
-const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
 const BLOCK_BYTES = 512;
 
 function blobPath(digest: string): string {

@@ -18,7 +18,7 @@ import { refusedByVehicle } from "../../reconcile/allowance.ts";
 import type { OutputSearch } from "../process-runtime.ts";
 import { containerBody, containerConfigHash } from "./container-spec.ts";
 import type { Engine } from "./engine.ts";
-import type { ContainerSeen } from "./engine-answers.ts";
+import { isAliveContainer, type ContainerSeen } from "./engine-answers.ts";
 import type { EngineTrouble } from "./engine-client.ts";
 import { endOf } from "./ended.ts";
 import { EngineWatch } from "./engine-watch.ts";
@@ -137,7 +137,7 @@ export class OciRuntime implements Runtime, OutputSearch {
     const { engine, killLimitMs = OCI_LIMITS.killLimitMs } = this.#options;
     const found = await this.#find(instanceId);
     if (found === "unseen") return { ok: false, problem: "stop-timeout" };
-    if (found === undefined || !isAlive(found.container)) return { ok: true };
+    if (found === undefined || !isAliveContainer(found.container)) return { ok: true };
     const { container, identity } = found;
     // The name says for ever that this end was wanted. An impostor has no name that we may change.
     if (identity !== undefined) await engine.rename(container.id, stoppedName(identity));
@@ -146,7 +146,7 @@ export class OciRuntime implements Runtime, OutputSearch {
       if (!killed.ok && killed.problem === "not-found") return { ok: true };
       await engine.ended(container.id, limitMs);
       const seen = await engine.container(container.id);
-      if (seen.ok ? !isAlive(seen.value) : seen.problem === "not-found") return { ok: true };
+      if (seen.ok ? !isAliveContainer(seen.value) : seen.problem === "not-found") return { ok: true };
     }
     return { ok: false, problem: "stop-timeout" };
   }
@@ -187,7 +187,7 @@ export class OciRuntime implements Runtime, OutputSearch {
   async forget(instanceId: string): Promise<void> {
     const found = await this.#find(instanceId);
     if (found === undefined || found === "unseen") return;
-    if (isAlive(found.container)) throw new Error("a container that runs cannot be forgotten");
+    if (isAliveContainer(found.container)) throw new Error("a container that runs cannot be forgotten");
     const removed = await this.#options.engine.remove(found.container.id);
     if (!removed.ok) this.#options.logger.warn("container is not removed", { instanceId, problem: removed.problem });
     this.#ended.delete(found.container.id);
@@ -198,7 +198,7 @@ export class OciRuntime implements Runtime, OutputSearch {
   async saw(instanceId: string, text: string): Promise<boolean | null> {
     const found = await this.#find(instanceId);
     if (found === undefined || found === "unseen") return null;
-    return await this.#follower(instanceId, found.container.id).saw(text, !isAlive(found.container));
+    return await this.#follower(instanceId, found.container.id).saw(text, !isAliveContainer(found.container));
   }
 
   /** Whether any set with images is prepared on this vehicle, so that an engine that is away hides something. */
@@ -294,7 +294,8 @@ export class OciRuntime implements Runtime, OutputSearch {
     if (!isOurs) return this.#impostor(container);
     this.#containers.set(identity.instanceId, id);
     const common = { ...instanceOf(identity), isolation: "full" } as const;
-    if (isAlive(container)) return { ...common, state: { kind: "running", pid: container.pid, supervised: true } };
+    if (isAliveContainer(container))
+      return { ...common, state: { kind: "running", pid: container.pid, supervised: true } };
     const requested = container.name === stoppedName(identity);
     const byOutage = !requested && (await this.#watch.wasOutage(container));
     const instance: Instance = { ...common, state: endOf(container, { requested, byOutage }) };
@@ -314,7 +315,7 @@ export class OciRuntime implements Runtime, OutputSearch {
   #impostor(container: ContainerSeen): Instance {
     const instanceId = container.id.slice(0, 64);
     this.#containers.set(instanceId, container.id);
-    const state = isAlive(container)
+    const state = isAliveContainer(container)
       ? ({ kind: "running", pid: container.pid, supervised: true } as const)
       : endOf(container, { requested: true, byOutage: false });
     const { bootId } = this.#options;
@@ -402,10 +403,6 @@ export class OciRuntime implements Runtime, OutputSearch {
 }
 
 const COLLECT_LIMIT_MS = 10_000;
-
-function isAlive({ status }: ContainerSeen): boolean {
-  return status === "running" || status === "paused" || status === "restarting";
-}
 
 function instanceOf({ instanceId, set, workload, configHash, bootId, startedAtMs }: ContainerIdentity) {
   return { instanceId, set, workload, configHash, bootId, startedAtMs };

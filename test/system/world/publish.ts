@@ -6,8 +6,9 @@ import { systemHttp } from "@muto/kit/http";
 import { createRegistryClient } from "@muto/oci/client";
 import { pushSignature } from "@muto/oci/signature-push";
 import { stackArchives } from "@muto/oci/stack-artifact";
-import { buildStackArtifact } from "@muto/oci/stack-build";
+import { buildStackArtifact, type StackSource } from "@muto/oci/stack-build";
 import { pushStackArtifact } from "@muto/oci/stack-push";
+import type { StackManifestInput } from "@muto/spec";
 import { signRelease } from "@muto/trust/cosign";
 import { parsePrivateKey } from "@muto/trust/keys";
 import type { Cloud } from "./cloud.ts";
@@ -20,17 +21,32 @@ export interface Published {
   readonly version: string;
   readonly manifestDigest: string;
   readonly archiveDigests: readonly string[];
+  /** Of everything that a vehicle has to fetch. */
+  readonly layerDigests: readonly string[];
+}
+
+/** A stack of native workloads, published. */
+export async function publish(cloud: Cloud, spec: StackSpec): Promise<Published> {
+  const folder = releaseFolder(cloud, spec);
+  const { manifest, archive } = layOut(spec, folder);
+  const folders = new Map(manifest.workloads.map(({ name }) => [name, archive]));
+  return await publishStack(cloud, { manifest, folders });
+}
+
+export function releaseFolder(cloud: Cloud, { name = "stack", version }: Pick<StackSpec, "name" | "version">): string {
+  return join(cloud.folder, "releases", `${name}-${version}`);
 }
 
 /** Builds, pushes, signs and registers a stack, with the parts that `muto release push --create` is made of. */
-export async function publish(cloud: Cloud, spec: StackSpec): Promise<Published> {
-  const folder = join(cloud.folder, "releases", `${spec.name ?? "stack"}-${spec.version}`);
-  const output = join(folder, "built");
+export async function publishStack(
+  cloud: Cloud,
+  { manifest, folders, images }: Pick<StackSource, "folders" | "images"> & { readonly manifest: StackManifestInput },
+): Promise<Published> {
+  const output = join(releaseFolder(cloud, manifest), "built");
   mkdirSync(output, { recursive: true });
-  const { manifest, archive } = layOut(spec, folder);
   const disk = systemDisk();
-  const folders = new Map(manifest.workloads.map(({ name }) => [name, archive]));
-  const built = await buildStackArtifact(disk, { manifest: { ...manifest }, folders, outputFolder: output });
+  const source = { manifest: { ...manifest }, folders, outputFolder: output };
+  const built = await buildStackArtifact(disk, { ...source, ...(images === undefined ? {} : { images }) });
   if (!built.ok) throw new Error(`the stack cannot be built: ${JSON.stringify(built)}`);
   const { name, version } = manifest;
   const { artifact } = built.built;
@@ -48,5 +64,12 @@ export async function publish(cloud: Cloud, spec: StackSpec): Promise<Published>
   const signed = await pushSignature(client, { repository: name, manifestDigest, signature });
   if (!signed.ok) throw new Error(`the signature cannot be pushed: ${signed.problem}`);
   await cloud.session.call("createRelease", { body: { stackName: name, version, manifestDigest, repository: name } });
-  return { name, version, manifestDigest, archiveDigests: stackArchives(artifact).map(({ digest }) => digest) };
+  const layerDigests = artifact.layers.map(({ digest }) => digest);
+  return {
+    name,
+    version,
+    manifestDigest,
+    layerDigests,
+    archiveDigests: stackArchives(artifact).map(({ digest }) => digest),
+  };
 }

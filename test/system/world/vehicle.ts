@@ -20,7 +20,7 @@ export interface VehicleSpec {
   /** What the inventory of the control plane says of it. */
   readonly tags?: Readonly<Record<string, string>>;
   readonly config?: {
-    readonly [Section in "vehicle" | "cloud" | "safety" | "registry" | "changeInProgress"]?: Partial<
+    readonly [Section in "vehicle" | "cloud" | "safety" | "registry" | "runtime" | "changeInProgress"]?: Partial<
       NonNullable<AgentConfigInput[Section]>
     >;
   } & { readonly trustFile?: string };
@@ -188,7 +188,7 @@ function configOf(cloud: Cloud, spec: VehicleSpec, { folder, address, change = {
     ...(mqtt === "none" ? {} : { mqtt }),
     stateDir: join(folder, "state"),
     trustFile: change.trustFile ?? cloud.trustFile,
-    runtime: { probeAddress: address },
+    runtime: { probeAddress: address, ...change.runtime },
     safety: { standstillSec: STANDSTILL_SEC, diskReserveMb: 1, requireParked: true, ...change.safety },
     signals: {
       speed: gateway,
