@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { createGzip } from "node:zlib";
 import type { Disk } from "@muto/kit/disk";
 import { pack } from "tar-stream";
 import type { Pack } from "tar-stream";
 import { hasControlCharacter, linkStaysInside, parseArchivePath } from "./archive-path.ts";
+import { gzipped } from "./gzip.ts";
 import { pour } from "./pour.ts";
 
 export type PackProblem =
@@ -43,7 +43,7 @@ export async function* packFolder(disk: Disk, folder: string): AsyncGenerator<Ui
   await collect(disk, folder, "", entries);
   const links = new Map(entries.flatMap((item) => (item.kind === "symlink" ? [[item.path, item.target]] : [])));
   for (const path of links.keys()) if (!linkStaysInside(path, links)) throw new PackError("link-escapes", path);
-  yield* gzip(tarOf(disk, folder, entries));
+  yield* gzipped(tarOf(disk, folder, entries));
 }
 
 type Item =
@@ -115,6 +115,7 @@ async function writeFile(
   );
   // Rejections are awaited below; one that comes while a piece is still being read must not go unheard meanwhile.
   done.promise.catch(() => {});
+  entry.on("error", () => {});
   await pour(piecesOf(disk, folder, path, sizeBytes), entry, (wake) => {
     entry.on("drain", wake);
     entry.on("close", wake);
@@ -129,22 +130,5 @@ async function* piecesOf(disk: Disk, folder: string, path: string, sizeBytes: nu
     const piece = await file.read(offset, Math.min(READ_BYTES, sizeBytes - offset));
     if (piece.byteLength === 0) throw new PackError("changed", path);
     yield piece;
-  }
-}
-
-async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const stream = createGzip();
-  const pouring = pour(source, stream, (wake) => {
-    stream.on("drain", wake);
-    stream.on("close", wake);
-  });
-  try {
-    for await (const chunk of stream) {
-      if (!(chunk instanceof Uint8Array)) throw new TypeError("the compression gave no bytes");
-      yield chunk;
-    }
-  } finally {
-    stream.destroy();
-    await pouring;
   }
 }

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { createGunzip } from "node:zlib";
 import type { Disk, DiskFile } from "@muto/kit/disk";
 import { extract } from "tar-stream";
 import type { Extract, Header } from "tar-stream";
 import { hasControlCharacter, linkStaysInside, parseArchivePath } from "./archive-path.ts";
 import type { PathProblem } from "./archive-path.ts";
+import { gunzipped } from "./gzip.ts";
 import { pour } from "./pour.ts";
 import type { TreeEntry, TreeListing } from "./tree.ts";
 
@@ -68,7 +68,7 @@ export async function unpack(disk: Disk, source: AsyncIterable<Uint8Array>, opti
   await disk.makeFolder(options.folder);
   const outside: { failure?: { readonly cause: unknown } } = {};
   try {
-    const bytes = measured(remembering(source, outside), options.decompress ?? gunzip, limits);
+    const bytes = measured(remembering(source, outside), options.decompress ?? gunzipped, limits);
     await using tree = new Tree(disk, options.folder, limits);
     for await (const entry of entriesOf(bytes)) await tree.add(entry);
     return { ok: true, listing: await tree.finish() };
@@ -271,32 +271,6 @@ async function* chunksOf(entry: Entry): AsyncGenerator<Uint8Array> {
 function malformed(cause: unknown): never {
   if (cause instanceof Refusal) throw cause;
   throw new MalformedArchive("the archive cannot be read", { cause });
-}
-
-/** One gzip stream and nothing behind it: Node.js would ignore the rest of a piece, and our source would not be read to its end. */
-async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const stream = createGunzip();
-  let fed = 0;
-  async function* counted(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source) {
-      fed += chunk.byteLength;
-      yield chunk;
-    }
-  }
-  const feeding = pour(counted(), stream, (wake) => {
-    stream.on("drain", wake);
-    stream.on("close", wake);
-  });
-  try {
-    for await (const chunk of stream) {
-      if (!(chunk instanceof Uint8Array)) throw new TypeError("the decompression gave no bytes");
-      yield chunk;
-    }
-    if (stream.bytesWritten !== fed) throw new MalformedArchive("bytes follow the compressed data");
-  } finally {
-    stream.destroy();
-    await feeding;
-  }
 }
 
 /** Counts both sides of the decompression: no more bytes than allowed, and not out of all proportion (bombs). */
