@@ -83,9 +83,10 @@ async function embeddedRegistry(
   ports: Parameters<typeof createRegistry>[0],
 ): Promise<Registry | undefined> {
   if (settings.registryUrl !== undefined) return undefined;
-  const pushToken = provisions.localToken?.token;
+  // Whoever operates the fleet may push to its development registry, and nobody else.
+  const pushTokenHashes = provisions.tokens.filter(({ role }) => role === "operator").map(({ sha256 }) => sha256);
   const folder = resolve(join(settings.dataDir, "registry"));
-  return await createRegistry(ports, { folder, ...(pushToken === undefined ? {} : { pushToken }) });
+  return await createRegistry(ports, { folder, pushTokenHashes });
 }
 
 /** Removes every table, and with them everything that was known; the next start makes them anew. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -19,13 +20,18 @@ import { fallbackTag } from "./pull-referrers.ts";
 import { serveRegistry } from "./registry/serve.ts";
 import { registryBase } from "./transport.ts";
 
+/** Of the token `secret`. */
+const SECRET_HASH = createHash("sha256").update("secret").digest("hex");
+
 const PORTS = { http: systemHttp(), clock: systemClock() };
 
 function clientFor(origin: string, options: Omit<RegistryClientOptions, "origin"> = {}): RegistryClient {
   return createRegistryClient(PORTS, { origin, ...options });
 }
 
-async function withRegistry(options: { readonly pushToken?: string; readonly pullNeedsToken?: boolean } = {}) {
+async function withRegistry(
+  options: { readonly pushTokenHashes?: readonly string[]; readonly pullNeedsToken?: boolean } = {},
+) {
   const folder = await mkdtemp(join(tmpdir(), "muto-client-"));
   const stack = new AsyncDisposableStack();
   stack.defer(() => rm(folder, { recursive: true }));
@@ -135,7 +141,7 @@ describe("against a real registry", () => {
   });
 
   test("credentials of either kind are offered when asked for; wrong ones are unauthorized", async () => {
-    await using registry = await withRegistry({ pushToken: "secret", pullNeedsToken: true });
+    await using registry = await withRegistry({ pushTokenHashes: [SECRET_HASH], pullNeedsToken: true });
     const situations = [
       { credentials: { kind: "bearer", token: "secret" }, ok: true },
       { credentials: { kind: "basic", username: "ci", password: "secret" }, ok: true },

@@ -142,6 +142,36 @@ describe("enrolment", () => {
     assert.equal((await enroll(id, first)).body.error.code, "VEHICLE_REVOKED");
   });
 
+  it("by a flood of keys neither fills the audit log nor pushes the honest key out, before it or after it", async () => {
+    const id = await added("flooded-1");
+    const [before, after] = [await newKey(), await newKey()];
+    const flood = async () => {
+      for (let count = 0; count < 8; count++) await enroll(id, await newKey());
+    };
+    const told = async () =>
+      (await api.ask("GET", "/audit-log?action=vehicle.enrolment-pending&limit=200")).body.data.filter(
+        (entry: { subject: { id: string } }) => entry.subject.id === id,
+      ).length;
+    await enroll(id, before);
+    api.pass(1);
+    await flood();
+    api.pass(1);
+    assert.equal((await enroll(id, after)).status, 202);
+    assert.equal(await told(), 1);
+    const waiting = await api.database.db
+      .selectFrom("vehicle_keys")
+      .select("key_id")
+      .where("vehicle_id", "=", id)
+      .where("status", "=", "pending")
+      .execute();
+    const keyids = waiting.map(({ key_id }) => key_id);
+    assert.equal(keyids.length, 5);
+    assert.ok(keyids.includes(before.publicKey.keyid) && keyids.includes(after.publicKey.keyid));
+    api.pass(3_600_000);
+    await flood();
+    assert.equal(await told(), 2, "a new hour, a new entry");
+  });
+
   it("that is rejected comes back only with a claim", async () => {
     const id = await added("rejected-1");
     const key = await newKey();

@@ -1,5 +1,6 @@
 import { HEADERS } from "@muto/spec";
 import { noteInstallOfPoll } from "../inventory/installs.ts";
+import { SEQUENCE_FLOOR_MAX } from "../inventory/fold.ts";
 import { renewAssignment } from "../store/assignments.ts";
 import type { Db } from "../store/database.ts";
 import { latestAssignment, pollState } from "../store/latest.ts";
@@ -50,12 +51,9 @@ export const getLatestDesired: Handler<"getLatestDesired"> = async (call, contex
   return { status: 200, data: { assignment: offer }, headers: { ...headers, [HEADERS.etag]: sent } };
 };
 
-/** Sequences beyond this are no vehicle's honest floor; one above it could leave no room for the next. */
-const FLOOR_MAX = 2 ** 52;
-
 function bringsNews(call: Call<"getLatestDesired">, state: PollState): boolean {
   const { sequenceFloor, installId } = call.query;
-  const floor = sequenceFloor === undefined || sequenceFloor > FLOOR_MAX ? undefined : sequenceFloor;
+  const floor = sequenceFloor === undefined || sequenceFloor > SEQUENCE_FLOOR_MAX ? undefined : sequenceFloor;
   if (floor !== undefined && (floor > state.sequence_floor || state.floor_unchecked)) return true;
   if (installId !== undefined && installId !== state.install_id) return true;
   if (state.desired_sequence === 0) return false;
@@ -74,7 +72,7 @@ async function takeNews(trx: Db, call: Call<"getLatestDesired">): Promise<void> 
   const vehicle = await lockVehicle(trx, vehicleId);
   if (vehicle === undefined) return;
   if (installId !== undefined) await noteInstallOfPoll(trx, vehicle, installId, call.at);
-  if (sequenceFloor !== undefined && sequenceFloor <= FLOOR_MAX) {
+  if (sequenceFloor !== undefined && sequenceFloor <= SEQUENCE_FLOOR_MAX) {
     await noteFloor(trx, vehicle, sequenceFloor, call.at);
   }
   if ((await restoreGuard(trx)) === undefined) await renewAssignment(trx, vehicleId, call.at);

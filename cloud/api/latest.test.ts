@@ -128,6 +128,29 @@ describe("what vehicles poll", () => {
       assert.equal((await api.ask("GET", "/vehicles/turns-1")).body.data.enrolment.alarm, "clone");
     });
 
+    it("is given again once an operator accepts the vehicle's own key after an alarm, until two take turns again", async () => {
+      const vehicle = await api.enrolled("turns-2");
+      const [a, b] = [api.newId(), api.newId()];
+      const alarm = async () => (await api.ask("GET", "/vehicles/turns-2")).body.data.enrolment;
+      await vehicle.poll(`&installId=${a}`);
+      await vehicle.poll(`&installId=${b}`);
+      await vehicle.poll(`&installId=${a}`);
+      const { keyid, alarm: raised } = await alarm();
+      assert.equal(raised, "clone");
+      const accept = { body: { keyid, comment: "one computer, its disk was put back" } };
+      assert.equal((await api.ask("POST", "/vehicles/turns-2/accept", accept)).status, 200);
+      assert.deepEqual([(await alarm()).alarm, (await alarm()).state], ["none", "accepted"]);
+      const [entry] = (await api.ask("GET", "/audit-log?action=vehicle.accepted")).body.data;
+      assert.deepEqual([entry.subject.id, entry.before.alarm, entry.after.alarm], ["turns-2", "clone", "none"]);
+      await vehicle.poll(`&installId=${a}`);
+      await vehicle.poll(`&installId=${a}`);
+      assert.equal((await alarm()).alarm, "none", "the installation that speaks first speaks for the vehicle");
+      await api.assign(await api.release("turns-2.0"), ["turns-2"]);
+      assert.equal(opened(await vehicle.poll(`&installId=${a}`)).sequence, 1);
+      await vehicle.poll(`&installId=${b}`);
+      assert.equal((await alarm()).alarm, "clone");
+    });
+
     it("is issued again to a vehicle that could only say that it came too late", async () => {
       const vehicle = await api.enrolled("poll-late");
       const stack = await api.release("late-1.0");

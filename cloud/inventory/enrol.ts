@@ -7,7 +7,7 @@ import type { StoredClaim } from "../store/claims.ts";
 import type { Db } from "../store/database.ts";
 import { lockVehicle, noteInstall } from "../store/reports.ts";
 import type { VehicleRow } from "../store/reports.ts";
-import { activateKey, findKey, insertKey, keepNewestPending } from "../store/vehicle-keys.ts";
+import { activateKey, boundPending, findKey, hasPendingSince, insertKey } from "../store/vehicle-keys.ts";
 import type { VehicleKey } from "../store/vehicle-keys.ts";
 import { believedTime } from "./times.ts";
 
@@ -16,8 +16,14 @@ export type EnrolmentOutcome =
   | { readonly kind: "accepted" | "pending" }
   | { readonly kind: "refused"; readonly code: "CLAIM_INVALID" | "VEHICLE_REVOKED" | "FORBIDDEN" };
 
-/** Waiting keys of one vehicle; asking with yet another one forgets the oldest. */
-const PENDING_KEYS_MAX = 5;
+/**
+ * Waiting keys of one vehicle: those that asked first, and the newest. Whoever floods a vehicle's name with keys of his own
+ * can neither push the honest one out that was there before him, nor keep one out that comes after.
+ */
+const PENDING_KEYS = { oldestKept: 4, newestKept: 1 } as const;
+
+/** Strangers may ask as often as they like; the audit log, which is never shortened, hears of it once in so long. */
+const ANNOUNCED_EVERY_MS = 3_600_000;
 
 /**
  * A vehicle asks to be known by a key whose possession it has proved. With a valid claim for its id the key is accepted at
@@ -43,9 +49,11 @@ export async function enrol(trx: Db, enrolment: Enrolment, key: PublicKey, at: s
   } else if (known?.status === "rejected") {
     return { kind: "refused", code: "FORBIDDEN" };
   }
+  const since = new Date(Date.parse(at) - ANNOUNCED_EVERY_MS).toISOString();
+  const wasAnnounced = claim === undefined && (await hasPendingSince(trx, vehicle.id, since));
   const candidate = await candidateKey(trx, vehicle, enrolment, key, known, at);
   if (claim === undefined || vehicle.key_id !== null) {
-    if (known?.status !== "pending") await announcePending(trx, vehicle, key, at);
+    if (known?.status !== "pending" && !wasAnnounced) await announcePending(trx, vehicle, key, at);
     return { kind: "pending" };
   }
   await accept(trx, vehicle, enrolment, candidate, at);
@@ -69,7 +77,7 @@ async function candidateKey(
   if (known === undefined) {
     const origin = enrolment.claim === undefined ? "unclaimed" : "claim";
     await insertKey(trx, { ...fresh, origin, facts: enrolment.facts ?? {}, at, decidedBy: null });
-    await keepNewestPending(trx, vehicle.id, PENDING_KEYS_MAX);
+    await boundPending(trx, vehicle.id, PENDING_KEYS);
   } else {
     await trx.updateTable("vehicle_keys").set({ status: "pending" }).where("key_id", "=", key.keyid).execute();
   }

@@ -20,10 +20,18 @@ const fresh: VehicleState = {
   actualRevision: null,
   committed: null,
   rollbackReady: null,
+  drift: [],
   lastReconcileAt: null,
   latestReportId: null,
   sequenceFloor: 0,
 };
+
+it("takes no sequence for a vehicle's floor that would leave no room above it", () => {
+  const honest = report({ seq: 1, attempt: 1, sequence: 2 ** 52 });
+  const absurd = report({ seq: 1, attempt: 1, sequence: Number.MAX_SAFE_INTEGER });
+  assert.equal(foldReport(fresh, honest, RECEIVED).state.sequenceFloor, 2 ** 52);
+  assert.equal(foldReport(fresh, absurd, RECEIVED).state.sequenceFloor, 0);
+});
 
 function report(more: Partial<ReconcileReport> & { readonly seq: number }): ReconcileReport {
   return {

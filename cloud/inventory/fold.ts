@@ -1,4 +1,4 @@
-import type { ConvergenceStatus, ReasonCode, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
+import type { ConvergenceStatus, Drift, DriftKind, ReasonCode, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
 import { believedTime } from "./times.ts";
 
 /**
@@ -17,6 +17,7 @@ export interface VehicleState {
   readonly actualRevision: string | null;
   readonly committed: StackRef | null;
   readonly rollbackReady: boolean | null;
+  readonly drift: readonly Drift[];
   readonly lastReconcileAt: string | null;
   readonly latestReportId: string | null;
   readonly sequenceFloor: number;
@@ -29,11 +30,17 @@ export interface TimelineEntry {
   readonly revision: string | null;
   readonly stack: StackRef | null;
   readonly reasonCodes: readonly ReasonCode[];
+  readonly drift?: readonly DriftKind[];
 }
+
+/** Sequences beyond this are no vehicle's honest floor; one above it could leave no room for the next. */
+export const SEQUENCE_FLOOR_MAX = 2 ** 52;
 
 export interface Folded {
   readonly state: VehicleState;
   readonly timeline: TimelineEntry | null;
+  /** What came or went of the expectations that the running stack keeps. */
+  readonly drift: TimelineEntry | null;
   /** True for a report that came after a newer one: its timeline entry counts only if there is none like it. */
   readonly late: boolean;
 }
@@ -42,7 +49,7 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
   const at = believedTime(report.at, receivedAt);
   const floor = Math.max(state.sequenceFloor, acceptedSequence(report));
   if (report.seq <= state.reportSeq) {
-    return { state: { ...state, sequenceFloor: floor }, timeline: lateEntry(report, at), late: true };
+    return { state: { ...state, sequenceFloor: floor }, timeline: lateEntry(report, at), drift: null, late: true };
   }
   const status = statusFrom(state, report);
   const reasonCodes = isAbout(state, report) ? report.reasonCodes : [];
@@ -57,6 +64,7 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
     actualRevision: report.desiredStateRevision,
     committed: report.committed === undefined ? committedBy(state, report) : report.committed,
     rollbackReady: report.rollbackReady,
+    drift: driftAfter(state, report),
     lastReconcileAt: receivedAt,
     latestReportId: report.reportId,
     sequenceFloor: floor,
@@ -65,7 +73,12 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
   const outcome = !isAbout(state, report) && (report.status === "failed" || report.status === "rolled_back");
   const told =
     outcome || changed || state.actualRevision !== next.actualRevision || !sameCodes(state.reasonCodes, reasonCodes);
-  return { state: next, timeline: told ? entryOf(report, at) : null, late: false };
+  return {
+    state: next,
+    timeline: told ? entryOf(report, at) : null,
+    drift: driftEntry(state.drift, next.drift, report, at),
+    late: false,
+  };
 }
 
 /**
@@ -73,7 +86,39 @@ export function foldReport(state: VehicleState, report: ReconcileReport, receive
  * document, or an expired one, replayed by whoever is on the way, must not look like a database that was restored (H16).
  */
 function acceptedSequence({ attempt, sequence }: ReconcileReport): number {
-  return attempt === 0 ? 0 : sequence;
+  return attempt === 0 || sequence > SEQUENCE_FLOOR_MAX ? 0 : sequence;
+}
+
+/**
+ * A report that does not speak of drift leaves it as it is, unless something else runs now. An agent that was restarted sees a
+ * drift as new; it has lasted since it was first told.
+ */
+function driftAfter(state: VehicleState, { drift, stack }: ReconcileReport): readonly Drift[] {
+  const isSameStack = stack?.manifestDigest === state.actualStack?.manifestDigest;
+  if (drift === undefined) return isSameStack ? state.drift : [];
+  return drift.map((one) => {
+    const known = isSameStack ? state.drift.find((other) => isSameDrift(one, other)) : undefined;
+    return known === undefined || Date.parse(known.since) > Date.parse(one.since) ? one : { ...one, since: known.since };
+  });
+}
+
+function isSameDrift(one: Drift, other: Drift): boolean {
+  return one.drift === other.drift && one.workload === other.workload && one.probe === other.probe;
+}
+
+/** Told when something new drifted, and when all of it is over; fewer expectations that are not kept are no event. */
+function driftEntry(
+  before: readonly Drift[],
+  after: readonly Drift[],
+  report: ReconcileReport,
+  at: string,
+): TimelineEntry | null {
+  if (report.drift === undefined) return null;
+  const { sequence, desiredStateRevision: revision, stack } = report;
+  const about = { at, sequence, revision, stack, reasonCodes: [] };
+  const fresh = after.filter((one) => !before.some((other) => isSameDrift(one, other)));
+  if (fresh.length > 0) return { ...about, event: "drifted", drift: [...new Set(fresh.map(({ drift }) => drift))] };
+  return before.length > 0 && after.length === 0 ? { ...about, event: "drift_cleared" } : null;
 }
 
 /** `pending` as long as the assignment is newer than what the vehicle speaks of. */

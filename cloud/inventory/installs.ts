@@ -42,6 +42,8 @@ export async function judgeInstalls(
       await noteInstall(trx, { vehicleId: vehicle.id, installId, at: one.at, receivedAt: time.at });
       installs.set(installId, { installId, firstAt: one.at, ackedSeq: 0 });
       current = installId;
+    } else if (current === null) {
+      current = installId;
     } else if (installId !== current) {
       // What was sent before the take-over and came late is no sign of life.
       cloned ||= Date.parse(one.at) > Date.parse(installs.get(current ?? "")?.firstAt ?? one.at);
@@ -55,14 +57,14 @@ export async function judgeInstalls(
 export async function noteInstallOfPoll(trx: Db, vehicle: VehicleRow, installId: string, at: string): Promise<void> {
   if (vehicle.install_id === installId) return;
   const known = (await installsOf(trx, vehicle.id)).some((install) => install.installId === installId);
-  if (known) {
+  if (known && vehicle.install_id !== null) {
     await raiseCloneAlarm(trx, vehicle, at);
     return;
   }
-  await noteInstall(trx, { vehicleId: vehicle.id, installId, at, receivedAt: at });
+  const acknowledged = await noteInstall(trx, { vehicleId: vehicle.id, installId, at, receivedAt: at });
   await trx
     .updateTable("vehicles")
-    .set({ install_id: installId, report_seq: 0, acked_seq: 0 })
+    .set({ install_id: installId, report_seq: acknowledged, acked_seq: acknowledged })
     .where("id", "=", vehicle.id)
     .execute();
 }

@@ -15,7 +15,12 @@ export interface Inbound extends AsyncDisposable {
   readonly dropped: number;
 }
 
-const WAITING_MAX = 10_000;
+/** What waits between two flushes, of everybody together and of one vehicle, which must not take the others' places. */
+const INBOUND_LIMITS = {
+  messagesMax: 10_000,
+  bytesMax: 64 * 1024 * 1024,
+  reportsPerVehicleMax: 32,
+} as const;
 const BATCH_MS = 100;
 
 /**
@@ -29,7 +34,7 @@ export function createInbound(options: { tenant: string; inbox: Inbox; clock: Cl
   const reports = new Map<string, Envelope[]>();
   const health = new Map<string, HealthReport>();
   const presence = new Map<string, boolean>();
-  const counts = { waiting: 0, dropped: 0 };
+  const counts = { waiting: 0, bytes: 0, dropped: 0 };
 
   const flush = async () => {
     const [reportsNow, healthNow, presenceNow] = [[...reports], [...health.values()], [...presence]];
@@ -37,6 +42,7 @@ export function createInbound(options: { tenant: string; inbox: Inbox; clock: Cl
     health.clear();
     presence.clear();
     counts.waiting = 0;
+    counts.bytes = 0;
     const ids = (online: boolean) =>
       presenceNow.filter(([, value]) => value === online).map(([vehicleId]) => vehicleId);
     const work = [
@@ -66,9 +72,13 @@ export function createInbound(options: { tenant: string; inbox: Inbox; clock: Cl
       return counts.dropped;
     },
     receive: (topic, payload) => {
-      if (counts.waiting >= WAITING_MAX || !accept(topic, payload, { tenant, reports, health, presence }))
-        counts.dropped++;
-      else counts.waiting++;
+      const fits =
+        counts.waiting < INBOUND_LIMITS.messagesMax && counts.bytes + payload.byteLength <= INBOUND_LIMITS.bytesMax;
+      if (!fits || !accept(topic, payload, { tenant, reports, health, presence })) counts.dropped++;
+      else {
+        counts.waiting++;
+        counts.bytes += payload.byteLength;
+      }
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
@@ -98,6 +108,7 @@ function accept(topic: string, payload: Uint8Array, waiting: Waiting): boolean {
     const envelope: Parsed<Envelope> = parseEnvelope(json.value);
     if (!envelope.ok) return false;
     const known = waiting.reports.get(ids.vehicleId);
+    if (known !== undefined && known.length >= INBOUND_LIMITS.reportsPerVehicleMax) return false;
     if (known === undefined) waiting.reports.set(ids.vehicleId, [envelope.value]);
     else known.push(envelope.value);
     return true;

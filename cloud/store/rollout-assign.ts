@@ -28,15 +28,18 @@ export async function assignCast(turn: Turn, loaded: LoadedRollout, cast: Cast, 
 }
 
 /**
- * Tells members that may start and have not begun to wait: what runs there goes on, staging may go on (H10). Returns how
- * many were told.
+ * Tells members that may start and have not begun to wait: what runs there goes on, staging may go on (H10). A canary whose
+ * place another one took waits under the canaries' desired state while the wave, to which it belongs now, has none yet.
+ * Returns how many were told.
  */
 export async function withholdMembers(turn: Turn, loaded: LoadedRollout): Promise<number> {
   const casts = await membersToWithhold(turn.db, loaded.row.id, turn.moment);
   await lockVehicles(turn.db, [...casts.values()].flat());
   let told = 0;
+  const hasBegun = (cast: Cast) => loaded.stages.some(({ stage }) => stage === cast);
   for (const [cast, vehicleIds] of casts) {
-    told += await issue(turn, loaded, { cast, start: "withheld", cause: "withhold", vehicleIds });
+    const under = hasBegun(cast) ? cast : "canary";
+    told += await issue(turn, loaded, { cast: under, start: "withheld", cause: "withhold", vehicleIds });
   }
   return told;
 }

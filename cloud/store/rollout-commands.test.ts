@@ -102,6 +102,23 @@ describe("what people ask of rollouts", () => {
     await rollouts.command(id, { kind: "abort" });
   });
 
+  it("pauses and aborts while a canary whose place was taken still holds the release (H10)", async () => {
+    const ids = await cars(4);
+    const [canary = "", second = ""] = ids;
+    const id = await rollouts.create(next, ids, { settings: { soakSec: 0 } });
+    await rollouts.run(id);
+    await fleet.report(canary, { status: "applying", phase: "download" });
+    fleet.sleep(7 * DAY);
+    await fleet.hear(second);
+    await rollouts.run(id);
+    await rollouts.command(id, { kind: "resume", how: "replaceCanaries" });
+    await fleet.hear(canary);
+    await fleet.report(canary, { status: "blocked", phase: "gate", reasonCodes: ["DENY_MOVING"] });
+    assert.deepEqual(await rollouts.command(id, { kind: "pause" }), { kind: "done" });
+    assert.deepEqual(await rollouts.holding([canary]), { [canary]: "2.0.0 canary withheld" });
+    assert.deepEqual(await rollouts.command(id, { kind: "abort" }), { kind: "done" });
+  });
+
   it("refuses to replace canaries when nobody of their group is within reach", async () => {
     const ids = await cars(2);
     const id = await rollouts.create(next, ids);

@@ -48,26 +48,42 @@ export async function insertKey(
     .execute();
 }
 
-/** Drops the oldest waiting keys of a vehicle, so that asking again and again with new keys cannot fill the database. */
-export async function keepNewestPending(db: Db, vehicleId: string, keep: number): Promise<void> {
-  const old = await db
+/** Drops waiting keys of a vehicle between the oldest and the newest, so that asking again and again cannot fill the database. */
+export async function boundPending(
+  db: Db,
+  vehicleId: string,
+  { oldestKept, newestKept }: { readonly oldestKept: number; readonly newestKept: number },
+): Promise<void> {
+  const waiting = await db
     .selectFrom("vehicle_keys")
     .select("key_id")
     .where("vehicle_id", "=", vehicleId)
     .where("status", "=", "pending")
-    .orderBy("created_at", "desc")
+    .orderBy("created_at")
     .orderBy("key_id")
-    .offset(keep)
     .execute();
-  if (old.length === 0) return;
+  const dropped = waiting.slice(oldestKept, Math.max(oldestKept, waiting.length - newestKept));
+  if (dropped.length === 0) return;
   await db
     .deleteFrom("vehicle_keys")
     .where(
       "key_id",
       "in",
-      old.map(({ key_id }) => key_id),
+      dropped.map(({ key_id }) => key_id),
     )
     .execute();
+}
+
+/** Whether a key of the vehicle has been waiting since a moment after `since`. */
+export async function hasPendingSince(db: Db, vehicleId: string, since: string): Promise<boolean> {
+  const found = await db
+    .selectFrom("vehicle_keys")
+    .select("key_id")
+    .where("vehicle_id", "=", vehicleId)
+    .where("status", "=", "pending")
+    .where("created_at", ">", since)
+    .executeTakeFirst();
+  return found !== undefined;
 }
 
 /**
@@ -101,6 +117,24 @@ export async function activateKey(
     .updateTable("assignments")
     .set({ notified_at: null })
     .where("vehicle_id", "=", key.vehicleId)
+    .where("superseded_at", "is", null)
+    .execute();
+}
+
+/**
+ * An operator has looked: the vehicle's own key goes on, and whichever installation speaks next speaks for it. Should two of
+ * them still take turns, the second to speak raises the alarm again.
+ */
+export async function endCloneAlarm(db: Db, vehicleId: string, at: string): Promise<void> {
+  await db
+    .updateTable("vehicles")
+    .set({ clone_alarm_at: null, install_id: null, updated_at: at })
+    .where("id", "=", vehicleId)
+    .execute();
+  await db
+    .updateTable("assignments")
+    .set({ notified_at: null })
+    .where("vehicle_id", "=", vehicleId)
     .where("superseded_at", "is", null)
     .execute();
 }

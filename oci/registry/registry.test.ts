@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,6 +13,9 @@ import { digestHex, digestOf } from "../digest.ts";
 import { EMPTY_JSON, EMPTY_JSON_DIGEST, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST } from "../media-types.ts";
 import type { RegistryOptions } from "./registry.ts";
 import { serveRegistry } from "./serve.ts";
+
+/** Of the token `secret`. */
+const SECRET_HASH = createHash("sha256").update("secret").digest("hex");
 
 const PORTS = { disk: systemDisk(), clock: systemClock(), random: systemRandom(), logger: silentLogger };
 
@@ -285,7 +289,7 @@ test("nothing is ever deleted, and hostile paths lead nowhere", async () => {
 
 test("with a token configured, pushing needs it and pulling does not, unless told so", async () => {
   const basic = (password: string) => `Basic ${Buffer.from(`anyone:${password}`).toString("base64")}`;
-  await using open = await started({ pushToken: "secret" });
+  await using open = await started({ pushTokenHashes: [SECRET_HASH] });
   const refused = await push(open.url, "x", HELLO);
   assert.deepEqual([refused.status, await errorCode(refused)], [401, "UNAUTHORIZED"]);
   assert.match(refused.headers.get("www-authenticate") ?? "", /^Basic /);
@@ -297,7 +301,7 @@ test("with a token configured, pushing needs it and pulling does not, unless tol
   assert.equal((await fetch(`${open.url}/v2/x/blobs/${HELLO_DIGEST}`)).status, 200);
   assert.equal((await fetch(`${open.url}/v2/`)).status, 401);
 
-  await using closed = await started({ pushToken: "secret", pullNeedsToken: true });
+  await using closed = await started({ pushTokenHashes: [SECRET_HASH], pullNeedsToken: true });
   assert.equal((await fetch(`${closed.url}/v2/x/tags/list`)).status, 401);
 });
 

@@ -35,8 +35,11 @@ export interface RegistryPorts {
 export interface RegistryOptions {
   /** Absolute path of the folder that holds everything. */
   readonly folder: string;
-  /** Whoever pushes must present it, as a bearer token or as the password of Basic. Left out, anybody may push. */
-  readonly pushToken?: string;
+  /**
+   * SHA-256 in hexadecimal of each token with which one may push, presented as a bearer token or as the password of Basic. An
+   * empty list lets nobody push; left out, anybody may.
+   */
+  readonly pushTokenHashes?: readonly string[];
   /** Demands the same token for pulling: for anything that is not bound to loopback. */
   readonly pullNeedsToken?: boolean;
   readonly limits?: Partial<RegistryLimits>;
@@ -175,12 +178,12 @@ async function takeManifest(
 
 /** `/v2/` itself asks for the token too, because clients learn there whether they will need to log in. */
 function mayGoOn(request: IncomingMessage, path: string, options: RegistryOptions): boolean {
-  const { pushToken, pullNeedsToken = false } = options;
-  if (pushToken === undefined) return true;
+  const { pushTokenHashes, pullNeedsToken = false } = options;
+  if (pushTokenHashes === undefined) return true;
   const reads = request.method === "GET" || request.method === "HEAD";
   if (reads && !pullNeedsToken && path !== "/v2/" && path !== "/v2") return true;
   const presented = tokenIn(request.headers.authorization ?? "");
-  return presented !== undefined && sameText(presented, pushToken);
+  return presented !== undefined && isOneOf(presented, pushTokenHashes);
 }
 
 function tokenIn(authorization: string): string | undefined {
@@ -192,9 +195,13 @@ function tokenIn(authorization: string): string | undefined {
 }
 
 /** Compares digests, so that neither length nor content can be learnt from how long it takes. */
-function sameText(a: string, b: string): boolean {
-  const hash = (text: string) => createHash("sha256").update(text).digest();
-  return timingSafeEqual(hash(a), hash(b));
+function isOneOf(token: string, hashes: readonly string[]): boolean {
+  const presented = createHash("sha256").update(token).digest();
+  const equal = hashes.filter((hash) => {
+    const known = Buffer.from(hash, "hex");
+    return known.byteLength === presented.byteLength && timingSafeEqual(known, presented);
+  });
+  return equal.length > 0;
 }
 
 /** Leaving off in the middle must not close the connection before the answer was sent. */
