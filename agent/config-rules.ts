@@ -1,4 +1,6 @@
 import type { AgentConfig, SignalSource, SignalsConfig } from "@muto/spec";
+import { graphProviderOf } from "./signals/graph-provider.ts";
+import { rosProviderWarnings, wrongGraph, wrongRosProviders } from "./signals/provider-rules.ts";
 import { isTimezone } from "./safety/window.ts";
 
 /** What a schema cannot say about a configuration: its parts must fit each other and the computer. */
@@ -19,7 +21,7 @@ const SIGNAL_NAMES = [
   "parked",
   "hold",
   "metered",
-] as const satisfies readonly Exclude<keyof SignalsConfig, "providers">[];
+] as const satisfies readonly Exclude<keyof SignalsConfig, "providers" | "graph">[];
 
 const PLAIN_PROTOCOLS = new Set(["http:", "mqtt:", "ws:"]);
 
@@ -32,6 +34,8 @@ export function contradictionsIn(config: AgentConfig): readonly Complaint[] {
     ...wrongUrls(config),
     ...wrongSources(config.signals),
     ...wrongProviders(config.signals),
+    ...wrongRosProviders(config.signals),
+    ...wrongGraph(config.signals),
     ...wrongFloor(config),
     ...wrongSecrets(config),
     ...(config.changeInProgress.acknowledgementRequired && config.signals.providers.length === 0
@@ -51,7 +55,10 @@ export function warningsFor(config: AgentConfig): readonly Complaint[] {
   const shut = "is none while the floor demands it, so no change starts without a technician's confirmation";
   const hasParked = signals.parked !== undefined && signals.parked !== "none";
   const lowered = "is false: the vehicle's own floor no longer demands it";
-  const unused = signals.providers.filter(({ name }) => !referencedIn(signals).has(name));
+  const unused = signals.providers.filter(
+    ({ name }) => !referencedIn(signals).has(name) && graphProviderOf(signals) !== name,
+  );
+  const bridges = signals.providers.filter((provider) => provider.kind === "rosbridge");
   return [
     ...(signals.speed === "none" && safety.requireStationary && !hasParked
       ? [{ setting: "signals.speed", message: shut }]
@@ -60,6 +67,8 @@ export function warningsFor(config: AgentConfig): readonly Complaint[] {
     ...(safety.requireStationary ? [] : [{ setting: "safety.requireStationary", message: lowered }]),
     ...(safety.denyAutonomous ? [] : [{ setting: "safety.denyAutonomous", message: lowered }]),
     ...unused.map(({ name }) => ({ setting: "signals.providers", message: `names ${name}, which no signal uses` })),
+    ...rosProviderWarnings(signals),
+    ...bridges.flatMap(({ url }) => unencrypted("signals.providers", url)),
     ...unencrypted("cloud.url", cloud.url),
     ...(mqtt === undefined ? [] : unencrypted("mqtt.url", mqtt.url)),
     ...(registry === undefined ? [] : unencrypted("registry.url", registry.url)),
@@ -100,20 +109,32 @@ function wrongSources(signals: SignalsConfig): readonly Complaint[] {
 
 function wrongProviders({ providers }: SignalsConfig): readonly Complaint[] {
   const setting = (index: number, field: string) => `signals.providers[${index}].${field}`;
-  return providers.flatMap(({ name, kind, path }, index) => {
+  return providers.flatMap((provider, index) => {
+    const { name } = provider;
     const earlier = providers.slice(0, index);
     return [
       ...(earlier.some((other) => other.name === name)
         ? [{ setting: setting(index, "name"), message: `is used twice: ${name}` }]
         : []),
-      ...(earlier.some((other) => other.path === path)
-        ? [{ setting: setting(index, "path"), message: `is used twice: ${path}` }]
-        : []),
-      ...(kind === "socket" && Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX
-        ? [{ setting: setting(index, "path"), message: `is longer than ${SOCKET_PATH_BYTES_MAX} bytes: ${path}` }]
-        : []),
+      ...("path" in provider ? wrongPath(provider, earlier, setting(index, "path")) : []),
+      ...(provider.kind === "rosbridge" ? wrongUrl(setting(index, "url"), provider.url, ["ws:", "wss:"]) : []),
     ];
   });
+}
+
+function wrongPath(
+  { kind, path }: { readonly kind: string; readonly path: string },
+  earlier: SignalsConfig["providers"],
+  setting: string,
+): readonly Complaint[] {
+  return [
+    ...(earlier.some((other) => "path" in other && other.path === path)
+      ? [{ setting, message: `is used twice: ${path}` }]
+      : []),
+    ...(kind === "socket" && Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX
+      ? [{ setting, message: `is longer than ${SOCKET_PATH_BYTES_MAX} bytes: ${path}` }]
+      : []),
+  ];
 }
 
 function wrongFloor({ safety, signals }: AgentConfig): readonly Complaint[] {

@@ -102,7 +102,9 @@ function withAbsolutePaths(config: AgentConfig, folder: string): AgentConfig {
     },
     signals: {
       ...signals,
-      providers: signals.providers.map((provider) => ({ ...provider, path: absolute(provider.path) })),
+      providers: signals.providers.map((provider) =>
+        "path" in provider ? { ...provider, path: absolute(provider.path) } : provider,
+      ),
     },
   };
 }

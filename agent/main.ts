@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { systemUdpNetwork } from "@muto/dds/udp-network";
 import { systemClock } from "@muto/kit/clock";
 import { DiskError, systemDisk, type Disk } from "@muto/kit/disk";
 import { systemHttp } from "@muto/kit/http";
@@ -23,6 +24,7 @@ import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
 import { HOST_VARIABLES } from "./runtime/workload-config.ts";
 import { createChangeFlag } from "./signals/change-flag.ts";
+import { systemWebSocket } from "./rosbridge/system-web-socket.ts";
 import { openSignalReader } from "./signals/signal-reader.ts";
 import { AGENT_VERSION } from "./version.ts";
 
@@ -89,7 +91,17 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
   const runs = join(stateDir, "runs");
   await disk.makeFolder(runs);
   const technician = createTechnicianReader({ disk, stateDir, clock, boot, uptime: systemUptime() });
-  const signals = open.use(await openSignalReader({ config, clock, logger, technician }));
+  const signals = open.use(
+    await openSignalReader({
+      config,
+      clock,
+      random,
+      logger,
+      technician,
+      webSocket: systemWebSocket(random),
+      udp: systemUdpNetwork(),
+    }),
+  );
   const runtime = open.use(
     await openRuntime(config, {
       disk,
@@ -109,7 +121,7 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
     mqtt: config.mqtt === undefined ? undefined : createMqttConnector({ url: config.mqtt.url, clock, random, logger }),
     runtime,
     prober: processProber(runtime, config.runtime.probeAddress),
-    graph: undefined,
+    graph: signals.graph,
     signals,
     changeFlag: createChangeFlag({ disk, file: config.changeInProgress.file, tell: (change) => signals.tell(change) }),
     boot,

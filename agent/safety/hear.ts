@@ -1,5 +1,14 @@
 import type { AgentConfig, SignalLine, SignalSource } from "@muto/spec";
-import type { Instant, NewestSamples, ProviderSamples, Sample, StandingKey, VehicleMode } from "./signals.ts";
+import type {
+  Instant,
+  MalformedKeys,
+  NewestSamples,
+  ProviderSamples,
+  Sample,
+  SignalKey,
+  StandingKey,
+  VehicleMode,
+} from "./signals.ts";
 
 /** What a provider's samples are measured against while they come in. */
 export interface StandingLimits {
@@ -12,14 +21,16 @@ export interface StandingLimits {
 /**
  * A provider's samples after one more line. The history of standing is kept here, on every line, and not when somebody
  * looks: a vehicle that moved between two looks has moved. A line that cannot be understood, or whose own time cannot,
- * takes back everything the provider said before (it may have said the opposite).
+ * takes back everything the provider said before (it may have said the opposite); a provider of several sources takes back
+ * only what the one that is not understood spoke of.
  */
 export function hear(
   before: ProviderSamples,
-  line: SignalLine | "malformed",
+  line: SignalLine | "malformed" | MalformedKeys,
   received: Instant,
   limits: StandingLimits,
 ): ProviderSamples {
+  if (line !== "malformed" && line.kind === "malformed") return afterMalformedKeys(before, line.keys, received);
   const lateMs = line === "malformed" ? undefined : lateness(line, received.wallMs);
   if (line === "malformed" || lateMs === undefined) return afterMalformed(before);
   const takenMs = received.monotonicMs - lateMs;
@@ -32,7 +43,9 @@ export function hear(
       speedMps: calmSince("speedMps", before, samples, line, limits),
       yawRateRadps: calmSince("yawRateRadps", before, samples, line, limits),
     },
-    contradictedMs: contradictsStanding(line, limits) ? received.monotonicMs : before.contradictedMs,
+    contradictedMs: contradictsStanding(line, limits)
+      ? Math.max(before.contradictedMs ?? received.monotonicMs, received.monotonicMs)
+      : before.contradictedMs,
   };
 }
 
@@ -128,6 +141,19 @@ function afterMalformed(before: ProviderSamples): ProviderSamples {
     lastLine: "malformed",
     calmSinceMs: { speedMps: null, yawRateRadps: null },
     contradictedMs: before.contradictedMs,
+  };
+}
+
+function afterMalformedKeys(before: ProviderSamples, keys: readonly SignalKey[], received: Instant): ProviderSamples {
+  const sample = { value: null, takenMs: received.monotonicMs, takenWallMs: received.wallMs, malformed: true } as const;
+  const { speedMps, yawRateRadps } = before.calmSinceMs;
+  return {
+    ...before,
+    samples: { ...before.samples, ...Object.fromEntries(keys.map((key) => [key, sample])) },
+    calmSinceMs: {
+      speedMps: keys.includes("speedMps") ? null : speedMps,
+      yawRateRadps: keys.includes("yawRateRadps") ? null : yawRateRadps,
+    },
   };
 }
 

@@ -50,7 +50,8 @@ export function readSource<Key extends SignalKey>(
     } else if (!(ageMs <= freshForSec * 1000)) {
       unseen.push({ kind: "unseen", provider, optional, problem: "stale", ageMs });
     } else if (sample.value === null) {
-      unseen.push({ kind: "unseen", provider, optional, problem: "missing", ageMs });
+      const problem = sample.malformed === true ? "malformed" : "missing";
+      unseen.push({ kind: "unseen", provider, optional, problem, ageMs });
     } else {
       seen.push({ kind: "seen", provider, value: sample.value, takenMs: sample.takenMs, ageMs });
     }

@@ -36,6 +36,14 @@ export interface Sample<Value> {
   readonly takenMs: number;
   /** The same moment on the wall clock; it betrays a computer that slept, which the monotonic clock does not count. */
   readonly takenWallMs: number;
+  /** Something came that cannot be understood; the value is null then. */
+  readonly malformed?: true;
+}
+
+/** A provider of several sources took these keys back, because something came for them that cannot be understood. */
+export interface MalformedKeys {
+  readonly kind: "malformed";
+  readonly keys: readonly SignalKey[];
 }
 
 /** The values of one line by key: speeds in m/s and rad/s, percentages, enumerations. */

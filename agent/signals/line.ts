@@ -1,4 +1,5 @@
 import { parseJson, parseSignalLine, type SignalLine } from "@muto/spec";
+import type { MalformedKeys } from "../safety/signals.ts";
 
 /** A line of signals is a few hundred bytes; anything near this is no signal. */
 export const LINE_BYTES_MAX = 4_096;
@@ -15,3 +16,9 @@ export function parseLine(bytes: Uint8Array): SignalLine | "malformed" {
 
 /** Called with every line that is heard, in order. */
 export type OnLine = (line: SignalLine | "malformed") => void;
+
+/** What a provider of topics is heard to say: a line, or keys for which something came that cannot be understood. */
+export type Heard = SignalLine | "malformed" | MalformedKeys;
+
+/** Called with everything that is heard, in order; `ageMs` says how long ago it was true at the latest (0 when left out). */
+export type OnHeard = (heard: Heard, ageMs?: number) => void;

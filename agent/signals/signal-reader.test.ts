@@ -8,8 +8,11 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { systemClock } from "@muto/kit/clock";
 import { systemDisk } from "@muto/kit/disk";
+import { systemUdpNetwork } from "@muto/dds/udp-network";
 import { silentLogger } from "@muto/kit/logger";
+import { systemRandom } from "@muto/kit/random";
 import type { ChangeInProgress, SignalLine } from "@muto/spec";
+import { systemWebSocket } from "../rosbridge/system-web-socket.ts";
 import { isAcknowledged } from "../safety/acknowledgement.ts";
 import { exampleConfig } from "../safety/example-vehicle.ts";
 import { noSamples } from "../safety/signals.ts";
@@ -21,6 +24,15 @@ const change: ChangeInProgress = { kind: "muto.change/v1", inProgress: true, cha
 const silentTechnician = {
   read: async () => noSamples.technician,
   watch: () => ({ [Symbol.asyncDispose]: async () => {} }),
+};
+
+const random = systemRandom();
+const elsewhere = {
+  random,
+  logger: silentLogger,
+  technician: silentTechnician,
+  webSocket: systemWebSocket(random),
+  udp: systemUdpNetwork(),
 };
 
 /** A reader on one file and one socket, with a clock that a test moves by hand for what is measured. */
@@ -43,7 +55,7 @@ async function openVehicle() {
   });
   const now = { monotonicMs: 1_000, wallMs: 1_000_000 };
   const clock = { ...systemClock(), monotonicMs: () => now.monotonicMs, wallMs: () => now.wallMs };
-  const reader = await openSignalReader({ config, clock, logger: silentLogger, technician: silentTechnician });
+  const reader = await openSignalReader({ config, clock, ...elsewhere });
   const client = connect(socketPath);
   await once(client, "connect");
   return {
@@ -199,7 +211,7 @@ test("reader: a socket that cannot be opened stops the start and closes what was
       ],
     },
   });
-  const options = { config, clock: vehicle.clock, logger: silentLogger, technician: silentTechnician };
+  const options = { config, clock: vehicle.clock, ...elsewhere };
   await assert.rejects(openSignalReader(options), { code: "EACCES" });
   const client = connect(join(vehicle.folder, "a"));
   const [error] = await once(client, "error");

@@ -1,16 +1,30 @@
 import type { Clock } from "@muto/kit/clock";
 import type { Logger } from "@muto/kit/logger";
-import type { AgentConfig, ChangeInProgress, SignalLine, SignalProvider } from "@muto/spec";
-import type { SignalReader } from "../ports.ts";
+import type { UdpNetwork } from "@muto/dds/network";
+import type { Random } from "@muto/kit/random";
+import type { AgentConfig, ChangeInProgress, SignalProvider } from "@muto/spec";
+import { openDdsGraph } from "../graph/dds-graph.ts";
+import { openRosbridgeGraph } from "../graph/rosbridge-graph.ts";
+import type { GraphReader, SignalReader } from "../ports.ts";
+import type { WebSocketConnector } from "../rosbridge/web-socket.ts";
 import { hear, standingLimits, type StandingLimits } from "../safety/hear.ts";
 import { silentProvider, type ProviderSamples, type TechnicianSays } from "../safety/signals.ts";
+import { joinDdsDomain } from "./dds-domain.ts";
+import { openDdsProvider } from "./dds-provider.ts";
 import { openFileProvider } from "./file-provider.ts";
-import { openSocketProvider, type SocketProvider } from "./socket-provider.ts";
+import { graphProviderOf } from "./graph-provider.ts";
+import type { OnHeard } from "./line.ts";
+import { planOf } from "./mapping.ts";
+import { openRosbridgeProvider } from "./rosbridge-provider.ts";
+import { openSocketProvider } from "./socket-provider.ts";
 
 export interface SignalReaderOptions {
   readonly config: Pick<AgentConfig, "safety" | "signals">;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
+  readonly webSocket: WebSocketConnector;
+  readonly udp: UdpNetwork;
   /** What a technician on the vehicle said, read anew at every look. */
   readonly technician: TechnicianReader;
 }
@@ -21,8 +35,10 @@ export interface TechnicianReader {
 }
 
 export interface OpenSignalReader extends SignalReader, AsyncDisposable {
-  /** Tells every client of every socket provider. */
+  /** Tells every client of every socket provider, and ROS software over every rosbridge that is configured for it. */
   tell(change: ChangeInProgress): void;
+  /** The ROS graph through the provider that the configuration names; undefined when no provider shows it. */
+  readonly graph: GraphReader | undefined;
 }
 
 /**
@@ -35,13 +51,15 @@ export async function openSignalReader(options: SignalReaderOptions): Promise<Op
   const heard = new Map<string, ProviderSamples>();
   const watchers = new Set<() => void>();
   await using opening = new AsyncDisposableStack();
-  const sockets: SocketProvider[] = [];
+  const told: ((change: ChangeInProgress) => void)[] = [];
+  let graph: GraphReader | undefined;
   for (const provider of config.signals.providers) {
-    const onLine = lineHearer(options, provider.name, heard, () => {
+    const onHeard = lineHearer(options, provider.name, heard, () => {
       for (const onChange of watchers) onChange();
     });
-    const source = opening.use(await openProvider(provider, { ...options, onLine }));
-    if ("tell" in source) sockets.push(source);
+    const source = await openProvider(provider, { ...options, onHeard }, opening);
+    if (source.tell !== undefined) told.push(source.tell);
+    graph ??= source.graph;
   }
   const opened = opening.move();
   return {
@@ -57,24 +75,48 @@ export async function openSignalReader(options: SignalReaderOptions): Promise<Op
       };
     },
     tell: (change) => {
-      for (const socket of sockets) socket.tell(change);
+      for (const tell of told) tell(change);
     },
+    graph,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
-type HearerOptions = Pick<SignalReaderOptions, "clock" | "logger"> & { readonly onLine: (line: Line) => void };
-type Line = SignalLine | "malformed";
+interface OpenedProvider {
+  readonly tell?: (change: ChangeInProgress) => void;
+  readonly graph?: GraphReader;
+}
 
 async function openProvider(
   provider: SignalProvider,
-  options: HearerOptions,
-): Promise<AsyncDisposable | SocketProvider> {
+  options: SignalReaderOptions & { readonly onHeard: OnHeard },
+  opening: AsyncDisposableStack,
+): Promise<OpenedProvider> {
+  const { config, clock, logger, random, onHeard } = options;
   switch (provider.kind) {
     case "file":
-      return openFileProvider({ ...options, path: provider.path });
-    case "socket":
-      return openSocketProvider({ ...options, path: provider.path });
+      opening.use(await openFileProvider({ clock, logger, path: provider.path, onLine: onHeard }));
+      return {};
+    case "socket": {
+      const socket = opening.use(await openSocketProvider({ clock, logger, path: provider.path, onLine: onHeard }));
+      return { tell: (change) => socket.tell(change) };
+    }
+    case "rosbridge": {
+      const shared = { connector: options.webSocket, clock, random, logger };
+      const { limit: limits } = standingLimits(config, provider.name);
+      const plan = planOf(config.signals, provider);
+      const rosbridge = opening.use(openRosbridgeProvider({ ...shared, provider, plan, limits, onHeard }));
+      const tell = (change: ChangeInProgress) => rosbridge.tell(change);
+      if (graphProviderOf(config.signals) !== provider.name) return { tell };
+      return { tell, graph: opening.use(openRosbridgeGraph({ ...shared, url: provider.url })) };
+    }
+    case "dds": {
+      const domain = opening.use(joinDdsDomain({ provider, network: options.udp, clock, random, logger }));
+      const { limit: limits } = standingLimits(config, provider.name);
+      opening.use(openDdsProvider({ domain, plan: planOf(config.signals, provider), limits, clock, onHeard }));
+      if (graphProviderOf(config.signals) !== provider.name) return {};
+      return { graph: opening.use(openDdsGraph({ domain, clock })) };
+    }
   }
 }
 
@@ -83,11 +125,11 @@ function lineHearer(
   provider: string,
   heard: Map<string, ProviderSamples>,
   onChange: () => void,
-): (line: Line) => void {
+): OnHeard {
   const limits = standingLimits(config, provider);
-  return (line) => {
+  return (line, ageMs = 0) => {
     const before = heard.get(provider) ?? silentProvider;
-    const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+    const now = { monotonicMs: clock.monotonicMs() - ageMs, wallMs: clock.wallMs() - ageMs };
     const after = hear(before, line, now, limits);
     heard.set(provider, after);
     if (after.lastLine === "malformed" && before.lastLine !== "malformed") {

@@ -19,7 +19,10 @@ export interface SourceRefInput {
   readonly freshForSec?: number;
 }
 
-export type SignalProvider = FileProvider | SocketProvider;
+export type SignalProvider = FileProvider | SocketProvider | RosbridgeProvider | DdsProvider;
+
+/** SignalProvider as it may be written: what has a default may be left out. */
+export type SignalProviderInput = FileProvider | SocketProvider | RosbridgeProviderInput | DdsProviderInput;
 
 export interface FileProvider {
   readonly name: Name;
@@ -32,6 +35,159 @@ export interface SocketProvider {
   readonly kind: "socket";
   readonly path: string;
 }
+
+/** A rosbridge server of the vehicle, for every RMW; it also shows the graph and answers service calls. */
+export interface RosbridgeProvider {
+  readonly name: Name;
+  readonly kind: "rosbridge";
+  readonly url: string;
+  readonly presets: SignalPresets;
+  readonly without: AbsentTopics;
+  readonly mappings: SignalMappings;
+  readonly heartbeat?: HeartbeatTopic;
+  readonly change?: ChangeOverRosbridge;
+}
+
+/** RosbridgeProvider as it may be written: what has a default may be left out. */
+export interface RosbridgeProviderInput {
+  readonly name: Name;
+  readonly kind: "rosbridge";
+  readonly url: string;
+  readonly presets?: SignalPresets;
+  readonly without?: AbsentTopics;
+  readonly mappings?: SignalMappingsInput;
+  readonly heartbeat?: HeartbeatTopic;
+  readonly change?: ChangeOverRosbridge;
+}
+
+/** Streamed topic whose silence makes latched topics stale, because rosbridge does not say whether their publisher is alive. Left out, the preset's own; without any, a latched topic goes stale after it was received. */
+export interface HeartbeatTopic {
+  readonly topic: RosName;
+  readonly type: RosMessageType;
+}
+
+/** How the vehicle's own ROS software is told that its stack is being changed, and how it acknowledges. */
+export interface ChangeOverRosbridge {
+  /** Latched std_msgs/msg/String with a ChangeInProgress document. */
+  readonly topic?: RosName;
+  /** std_srvs/srv/SetBool, called with inProgress as data; success acknowledges the change. */
+  readonly service?: RosName;
+  /** std_msgs/msg/String with the id of the change that is acknowledged. */
+  readonly acknowledgementTopic?: RosName;
+}
+
+/** The agent's own read-only DDS subscriber, for stacks on Cyclone DDS and Fast DDS without SROS2; it needs no ROS on this computer, and it calls no services. */
+export interface DdsProvider {
+  readonly name: Name;
+  readonly kind: "dds";
+  /** ROS_DOMAIN_ID of the stack. */
+  readonly domainId: number;
+  /** Address of the one interface that is used. The default stays on this computer. */
+  readonly interfaceAddress: Ipv4Address;
+  readonly multicast: boolean;
+  /** Computers that are asked by unicast, for networks without multicast. */
+  readonly peers: readonly Ipv4Address[];
+  readonly presets: SignalPresets;
+  readonly without: AbsentTopics;
+  readonly mappings: SignalMappings;
+  /** Message types that are not built in. */
+  readonly messages: readonly MessageDefinition[];
+}
+
+/** DdsProvider as it may be written: what has a default may be left out. */
+export interface DdsProviderInput {
+  readonly name: Name;
+  readonly kind: "dds";
+  /** ROS_DOMAIN_ID of the stack. */
+  readonly domainId?: number;
+  /** Address of the one interface that is used. The default stays on this computer. */
+  readonly interfaceAddress?: Ipv4Address;
+  readonly multicast?: boolean;
+  /** Computers that are asked by unicast, for networks without multicast. */
+  readonly peers?: readonly Ipv4Address[];
+  readonly presets?: SignalPresets;
+  readonly without?: AbsentTopics;
+  readonly mappings?: SignalMappingsInput;
+  /** Message types that are not built in. */
+  readonly messages?: readonly MessageDefinition[];
+}
+
+export interface MessageDefinition {
+  readonly type: RosMessageType;
+  /** Text of the .msg file. */
+  readonly definition: string;
+}
+
+export type Ipv4Address = string;
+
+export type RosMessageType = string;
+
+/** Ready-made mappings. Only those of signals that name the provider are used. */
+export type SignalPresets = readonly SignalPreset[];
+
+export type SignalPreset = "ros-generic" | "autoware-adapi" | "autoware-vehicle";
+
+/** Topics of the presets that this vehicle does not have, or that a mapping of its own replaces. */
+export type AbsentTopics = readonly RosName[];
+
+export type SignalMappings = readonly SignalMapping[];
+
+/** SignalMappings as it may be written: what has a default may be left out. */
+export type SignalMappingsInput = readonly SignalMappingInput[];
+
+/** What one topic says of one signal. Several mappings of a signal in one provider must all be heard, and the most restrictive value wins. */
+export interface SignalMapping {
+  readonly signal: MappedSignal;
+  readonly topic: RosName;
+  readonly type: RosMessageType;
+  /** Fields of the message: twist.twist.linear.x. Several numbers become the length of the vector; several fields of an enumeration are one value, joined by commas. */
+  readonly path: readonly string[];
+  /** A number is multiplied with it. Percent from a fraction is 100. */
+  readonly scale: number;
+  /** Added after scaling. */
+  readonly offset: number;
+  /** A number below it is malformed. It is compared before scaling. */
+  readonly rawMin?: number;
+  /** A number above it is malformed. A fraction has 0 and 1. */
+  readonly rawMax?: number;
+  /** Meaning of an enumeration's values. A value that is not here is unknown. clear says nothing against, and nothing for: another mapping of the signal has to say which value it is. */
+  readonly values?: readonly ValueMeaning[];
+  /** Published when it changes. It is as old as the last sign of life of its publisher. */
+  readonly latched: boolean;
+}
+
+/** SignalMapping as it may be written: what has a default may be left out. */
+export interface SignalMappingInput {
+  readonly signal: MappedSignal;
+  readonly topic: RosName;
+  readonly type: RosMessageType;
+  /** Fields of the message: twist.twist.linear.x. Several numbers become the length of the vector; several fields of an enumeration are one value, joined by commas. */
+  readonly path: readonly string[];
+  /** A number is multiplied with it. Percent from a fraction is 100. */
+  readonly scale?: number;
+  /** Added after scaling. */
+  readonly offset?: number;
+  /** A number below it is malformed. It is compared before scaling. */
+  readonly rawMin?: number;
+  /** A number above it is malformed. A fraction has 0 and 1. */
+  readonly rawMax?: number;
+  /** Meaning of an enumeration's values. A value that is not here is unknown. clear says nothing against, and nothing for: another mapping of the signal has to say which value it is. */
+  readonly values?: readonly ValueMeaning[];
+  /** Published when it changes. It is as old as the last sign of life of its publisher. */
+  readonly latched?: boolean;
+}
+
+export type MappedSignal = "speed" | "yawRate" | "parked" | "mode" | "battery" | "charging" | "metered" | "hold" | "changeAcknowledged";
+
+export interface ValueMeaning {
+  /** Values of the field; with several fields, their values joined by commas. */
+  readonly when: readonly RawValue[];
+  readonly means: MappedValue;
+}
+
+export type RawValue = number | boolean | string;
+
+export type MappedValue = true | false | "manual" | "stopped" | "autonomous" | "transition" | "minimal-risk-manoeuvre" | "clear";
 
 /** The vehicle's own configuration file (YAML or JSON). Only this file lowers the safety floor, says which signals the vehicle has, and says what vehicle this is; nothing from the cloud changes it. */
 export interface AgentConfig {
@@ -210,6 +366,8 @@ export interface SignalsConfig {
   readonly parked?: SignalSource;
   readonly hold?: SignalSource;
   readonly metered?: SignalSource;
+  /** Provider that shows the ROS graph to probes and drift; rosbridge or dds. Left out, the only one of these kinds that is configured. */
+  readonly graph?: Name;
   readonly providers: readonly SignalProvider[];
 }
 
@@ -223,7 +381,9 @@ export interface SignalsConfigInput {
   readonly parked?: SignalSourceInput;
   readonly hold?: SignalSourceInput;
   readonly metered?: SignalSourceInput;
-  readonly providers?: readonly SignalProvider[];
+  /** Provider that shows the ROS graph to probes and drift; rosbridge or dds. Left out, the only one of these kinds that is configured. */
+  readonly graph?: Name;
+  readonly providers?: readonly SignalProviderInput[];
 }
 
 export interface ChangeConfig {
@@ -644,6 +804,51 @@ export interface PageMetadata {
   readonly totalPages: Count;
 }
 
+export type ProbeKind = "process" | "http" | "tcp" | "log" | "node" | "topic" | "lifecycle" | "service" | "diagnostics";
+
+/** What a probe saw, or must see; the problem says which of its numbers it is. process, tcp, log, node, service: true or false. http: status. topic: messages per second, milliseconds of age, or publishers. lifecycle: 1 unconfigured, 2 inactive, 3 active, 4 finalized. diagnostics: level 0 OK, 1 WARN, 2 ERROR, 3 STALE, or milliseconds of age. null: nothing was seen. */
+export type ProbeValue = number | boolean | null;
+
+/** Why a probe is not met. not-seen: it could not be looked at just now (no connection, no answer in time); unsupported: this vehicle has nothing that could look; window-not-full: watched for too short a time to know a rate. */
+export type ProbeProblem = "not-running" | "unreachable" | "wrong-status" | "text-missing" | "text-present" | "absent" | "too-few-publishers" | "too-old" | "too-slow" | "window-not-full" | "wrong-state" | "refused" | "level-too-high" | "not-seen" | "unsupported";
+
+/** The last look at one probe. ageMs is how old the thing that was seen is by now; null when nothing was. */
+export interface ProbeReading {
+  readonly probe: Name;
+  readonly workload: Name;
+  readonly probeKind: ProbeKind;
+  readonly met: boolean;
+  /** Left out when it is met. */
+  readonly problem?: ProbeProblem;
+  readonly required: ProbeValue;
+  readonly seen: ProbeValue;
+  readonly ageMs: number | null;
+}
+
+/** Every probe of the set that is selected, as it was looked at last; empty before the first look. */
+export type ProbeReadings = readonly ProbeReading[];
+
+/** What is no longer as it was when the set was ready. unseen: an expectation that cannot be looked at any more. files-changed: bytes of the set are not what was signed. foreign-instance: something of ours runs that is not of the set. */
+export type DriftKind = "node-left" | "topic-slow" | "topic-stale" | "publishers-lost" | "lifecycle-changed" | "service-failing" | "diagnostics" | "endpoint-failing" | "log-unexpected" | "workload-down" | "unseen" | "files-changed" | "foreign-instance";
+
+/** One expectation of the set that runs and is no longer kept, for longer than a passing dip. It is reported, not repaired in motion. ageMs as in a reading of the probe, by the time of the report. */
+export interface Drift {
+  readonly drift: DriftKind;
+  /** null when it concerns the set as a whole. */
+  readonly workload: Name | null;
+  /** null when no probe saw it. */
+  readonly probe: Name | null;
+  /** Manifest digest of what runs beside the set, or of the set whose files changed. */
+  readonly set?: Digest;
+  readonly required: ProbeValue;
+  readonly seen: ProbeValue;
+  readonly since: Timestamp;
+  readonly ageMs: number | null;
+}
+
+/** Empty when every expectation is kept. Left out, nothing is known yet, so what was said before stands. */
+export type DriftList = readonly Drift[];
+
 /** Typed numbers behind one reason code. Never free text. */
 export type Evidence = GateEvidence | VerificationEvidence | CompatibilityEvidence | DownloadEvidence | WorkloadEvidence | ProbeEvidence | StorageEvidence | RollbackEvidence | QuarantineEvidence | ConfirmationEvidence | OutputTailEvidence;
 
@@ -706,9 +911,12 @@ export interface ProbeEvidence {
   readonly reasonCode: ReasonCode;
   readonly probe: Name;
   readonly workload?: Name;
-  readonly probeKind: "process" | "http" | "tcp" | "log" | "node" | "topic" | "lifecycle" | "service" | "diagnostics";
+  readonly probeKind: ProbeKind;
   readonly met: boolean;
-  readonly seen?: number | boolean | null;
+  readonly problem?: ProbeProblem;
+  readonly required?: ProbeValue;
+  readonly seen?: ProbeValue;
+  readonly ageMs?: number | null;
   readonly before: boolean | null;
   readonly attempts: Count;
   readonly waitedSec: number;
@@ -760,6 +968,10 @@ export interface FleetSummary {
   readonly byConvergence: ConvergenceCounts;
   /** Most frequent first. */
   readonly topReasonCodes: readonly ReasonCodeCount[];
+  /** Vehicles whose stack runs and does not keep every expectation. */
+  readonly drifting: Count;
+  /** Most frequent first. */
+  readonly topDrift: readonly DriftCount[];
   readonly activeRollouts: readonly RolloutSummary[];
   /** Vehicles know newer sequences than the database; all rollouts are paused until an operator confirms (H16). */
   readonly restorePending: boolean;
@@ -788,6 +1000,11 @@ export interface ConvergenceCounts {
 
 export interface ReasonCodeCount {
   readonly code: ReasonCode;
+  readonly vehicles: Count;
+}
+
+export interface DriftCount {
+  readonly drift: DriftKind;
   readonly vehicles: Count;
 }
 
@@ -881,6 +1098,8 @@ export interface HealthReport {
   readonly agentVersion: Version;
   readonly facts?: Facts;
   readonly workloads: readonly WorkloadHealth[];
+  readonly probes?: ProbeReadings;
+  readonly drift?: DriftList;
 }
 
 export interface WorkloadHealth {
@@ -983,6 +1202,8 @@ export interface ReconcileReport {
   readonly phase: "idle" | "verify" | "download" | "stage" | "gate" | "switch" | "probe" | "probation" | "commit" | "rollback" | "repair" | "hold";
   readonly rollbackReady: boolean;
   readonly evidence: readonly Evidence[];
+  readonly probes?: ProbeReadings;
+  readonly drift?: DriftList;
 }
 
 export interface Timings {
@@ -1964,9 +2185,12 @@ export interface TimelineEvent {
   readonly at: Timestamp;
   readonly desiredStateRevision: Revision | null;
   readonly reasonCodes: ReasonCodeList;
+  /** What a drifted event is about. */
+  readonly drift?: readonly DriftKind[];
 }
 
-export type TimelineEventName = "desired_notified" | "apply_start" | "ready" | "failed" | "blocked" | "rolled_back";
+/** drifted and drift_cleared tell of expectations that a ready stack stopped and began to keep. */
+export type TimelineEventName = "desired_notified" | "apply_start" | "ready" | "failed" | "blocked" | "rolled_back" | "drifted" | "drift_cleared";
 
 /** One row of the inventory. What is desired, what the vehicle says it runs, and why the two differ. */
 export interface VehicleSummary {
@@ -1984,6 +2208,8 @@ export interface VehicleSummary {
   readonly statusSince: Timestamp;
   readonly safetySnapshot: SafetySnapshot | null;
   readonly rollbackReady: boolean | null;
+  /** What the vehicle itself says is no longer as it was when its stack was ready; by its signed reports. */
+  readonly drift: DriftList;
   /** The unfinished rollout that the vehicle is a member of. */
   readonly rolloutId: RolloutId | null;
   readonly enrolment: VehicleEnrolment;
@@ -1995,6 +2221,8 @@ export interface VehicleSummary {
 }
 
 export type Vehicle = VehicleSummary & {
+  /** The last look at every probe, of the newest health report. */
+  readonly probes: ProbeReadings;
   /** Newest first. */
   readonly timeline: readonly TimelineEvent[];
   readonly latestReport: ReconcileReport | null;
@@ -2072,6 +2300,9 @@ export interface VehicleExplanation {
   readonly reasons: readonly ReasonExplanation[];
   readonly assignment: AssignmentSummary | null;
   readonly lastReport: ReconcileReport | null;
+  /** Expectations that are not kept although the stack runs, each with what it means and what to do. */
+  readonly drift: readonly DriftExplanation[];
+  readonly probes: ProbeReadings;
   readonly rollout: RolloutBrief | null;
   readonly exclusion: VehicleExclusion | null;
 }
@@ -2082,6 +2313,12 @@ export interface ReasonExplanation {
   readonly unblockedWhen: string;
   readonly operatorAction: string;
   readonly evidence: readonly Evidence[];
+}
+
+export interface DriftExplanation {
+  readonly drift: Drift;
+  readonly summary: string;
+  readonly operatorAction: string;
 }
 
 /** The newest assignment of one vehicle, as an operator sees it. */
