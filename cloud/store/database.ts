@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite, types } from "@electric-sql/pglite";
-import { Kysely, PGliteDialect, PostgresDialect, sql } from "kysely";
+import { Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 import type { Clock } from "@muto/kit/clock";
 import { timestamp } from "@muto/kit/clock";
@@ -9,6 +9,7 @@ import type { Logger } from "@muto/kit/logger";
 import { lockFolder } from "./folder-lock.ts";
 import { migrate } from "./migrate.ts";
 import type { Migration, MigrationResult, MigrationSession } from "./migrate.ts";
+import { embeddedDialect } from "./pglite-dialect.ts";
 import { openPostgresListener } from "./postgres-listener.ts";
 import type { Tables } from "./tables.ts";
 
@@ -73,13 +74,17 @@ async function openPglite(dataDir: string, options: OpenDatabaseOptions): Promis
   const pglite = new PGlite(join(dataDir, "pg"), {
     parsers: { [types.TIMESTAMPTZ]: readTimestamp, [types.INT8]: Number },
   });
+  const db = new Kysely<Tables>({ dialect: embeddedDialect(pglite, () => options.clock.monotonicMs()) });
   const close = async () => {
+    await db.destroy();
     if (!pglite.closed) await pglite.close();
     await lock[Symbol.asyncDispose]();
   };
   const migrated = await attempt(close, async () => {
     await pglite.waitReady;
     await pglite.exec("set time zone 'UTC'");
+    // All of them before anything else is asked: from then on the connection belongs to the statements of `db` alone.
+    await pglite.exec(CHANNELS.map((channel) => `listen ${channel};`).join(" "));
     return await pglite.transaction(async (transaction) => {
       const session: MigrationSession = {
         query: async (statement, parameters) =>
@@ -96,15 +101,13 @@ async function openPglite(dataDir: string, options: OpenDatabaseOptions): Promis
     return migrated;
   }
   const database: Database = {
-    db: new Kysely<Tables>({ dialect: new PGliteDialect({ pglite }) }),
+    db,
     engine: "pglite",
     listen: async (channel, onWake) => {
-      const stop = await pglite.listen(channel, onWake);
-      return {
-        [Symbol.asyncDispose]: async () => {
-          if (!pglite.closed) await stop();
-        },
-      };
+      const stop = pglite.onNotification((rung) => {
+        if (rung === channel) onWake();
+      });
+      return { [Symbol.asyncDispose]: async () => stop() };
     },
     [Symbol.asyncDispose]: close,
   };
