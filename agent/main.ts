@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { systemUdpNetwork } from "@muto/dds/udp-network";
 import { systemClock } from "@muto/kit/clock";
 import { DiskError, systemDisk, type Disk } from "@muto/kit/disk";
 import { systemHttp } from "@muto/kit/http";
@@ -24,8 +23,7 @@ import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
 import { HOST_VARIABLES } from "./runtime/workload-config.ts";
 import { createChangeFlag } from "./signals/change-flag.ts";
-import { systemWebSocket } from "./rosbridge/system-web-socket.ts";
-import { openSignalReader } from "./signals/signal-reader.ts";
+import { openSignals } from "./signals/system-signals.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 export interface RunAgentOptions {
@@ -91,17 +89,7 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
   const runs = join(stateDir, "runs");
   await disk.makeFolder(runs);
   const technician = createTechnicianReader({ disk, stateDir, clock, boot, uptime: systemUptime() });
-  const signals = open.use(
-    await openSignalReader({
-      config,
-      clock,
-      random,
-      logger,
-      technician,
-      webSocket: systemWebSocket(random),
-      udp: systemUdpNetwork(),
-    }),
-  );
+  const signals = open.use(await openSignals({ config, clock, random, logger, technician }));
   const runtime = open.use(
     await openRuntime(config, {
       disk,

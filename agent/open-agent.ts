@@ -13,6 +13,7 @@ import type { Signer } from "@muto/trust/keys";
 import type { TrustRoots } from "@muto/trust/roots";
 import { createVehicleToken } from "@muto/trust/vehicle-token";
 import { openContentStore, type ContentStore } from "./cache/content-store.ts";
+import { graphView } from "./check/view.ts";
 import { cleanSets, protectedSets, setFolder } from "./cache/sets.ts";
 import { openState } from "./cache/state.ts";
 import { createTailKeeper } from "./effects/tails.ts";
@@ -116,7 +117,9 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
     view: async () => {
       const lastAnswerAgeMs = contact.atMs === undefined ? null : Math.round(clock.monotonicMs() - contact.atMs);
       const health = await options.health();
-      return { kind: "muto.agent-view/v1", health, cloud: { lastAnswerAgeMs }, ...(await agent.view()) };
+      const graph = await graphView(ports.graph, config);
+      const seen = { health, cloud: { lastAnswerAgeMs }, ...(graph === undefined ? {} : { graph }) };
+      return { kind: "muto.agent-view/v1", ...seen, ...(await agent.view()) };
     },
     run: (signal) => {
       const isFaulted = () => state.store.fault !== undefined || outbox.fault !== undefined;

@@ -1,4 +1,5 @@
-import type { AgentView } from "@muto/spec";
+import type { AgentConfig, AgentView } from "@muto/spec";
+import type { GraphReader } from "../ports.ts";
 import { gateContext, type ObserveServices } from "../observe.ts";
 import type { Observed } from "../reconcile/observed.ts";
 import type { Step } from "../reconcile/step.ts";
@@ -39,6 +40,18 @@ export function providersOf(
     const heard = providers.get(name);
     return { name, lastLine: heard?.lastLine ?? "none", samples: samplesOf(heard?.samples ?? {}, nowMs) };
   });
+}
+
+const GRAPH_MS_MAX = 2_000;
+
+/** Whether the provider of the ROS graph shows one; undefined where the vehicle has no such provider. */
+export async function graphView(
+  graph: GraphReader | undefined,
+  { signals }: Pick<AgentConfig, "signals">,
+): Promise<AgentView["graph"]> {
+  if (graph === undefined) return undefined;
+  const provider = signals.providers.find(({ kind }) => kind === "dds" || kind === "rosbridge")?.name ?? "graph";
+  return { provider, seen: (await graph.node("/muto_check", AbortSignal.timeout(GRAPH_MS_MAX))) !== null };
 }
 
 function samplesOf(samples: NewestSamples, nowMs: number): AgentView["providers"][number]["samples"] {

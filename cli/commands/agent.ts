@@ -8,7 +8,8 @@ import { systemDisk } from "@muto/kit/disk";
 import { timestamp } from "@muto/kit/clock";
 import { CommandFailed } from "../command.ts";
 import type { Command, Input } from "../command.ts";
-import { chosen } from "../show.ts";
+import { chosen, show } from "../show.ts";
+import { table } from "../table.ts";
 
 const config = {
   config: { about: "the vehicle's configuration file", type: "text", value: "FILE", required: true },
@@ -102,7 +103,33 @@ const local: Command = {
   },
 };
 
-export const agentCommands: readonly Command[] = [run, hold, releaseHold, confirmStanding, local];
+const check: Command = {
+  words: ["agent", "check"],
+  summary: "On the vehicle: whether it could take and run a release, and what it sees",
+  details: [
+    "Looks at trust, state folder, disk, clock, container engine, network, signals with their age, gates and why, and the ROS",
+    "graph; changes nothing. A gate that is closed because the vehicle moves is no fault; one that nobody can judge is.",
+    "Exit code 0: fit. 1: not fit.",
+  ].join("\n"),
+  options: config,
+  run: async (input, io) => {
+    const { runCheck } = await import("@muto/agent/check/run-check");
+    const result = await runCheck(resolve(input.required("config")));
+    show(input, io, result, ({ findings, fit }) => {
+      const rows = findings.map(({ verdict, about, says, next }) => [
+        VERDICTS[verdict],
+        about,
+        next === undefined || verdict === "ok" ? says : `${says} → ${next}`,
+      ]);
+      return `${table(["", "about", "what was seen"], rows)}\n${fit ? "fit: this vehicle can take a release" : "not fit"}\n`;
+    });
+    return result.fit ? 0 : 1;
+  },
+};
+
+const VERDICTS = { ok: "ok", warn: "warn", fail: "FAIL" } as const;
+
+export const agentCommands: readonly Command[] = [run, check, hold, releaseHold, confirmStanding, local];
 
 async function technicianFolder(input: Input): Promise<TechnicianFolder> {
   const disk = systemDisk();

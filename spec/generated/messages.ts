@@ -418,6 +418,7 @@ export interface AgentView {
   readonly cloud: ViewCloud;
   readonly clock: ViewClock;
   readonly providers: readonly ViewProvider[];
+  readonly graph?: ViewGraph;
   readonly gate: ViewGate;
 }
 
@@ -446,6 +447,12 @@ export interface ViewSample {
   readonly key: string;
   readonly value: number | boolean | string | null;
   readonly ageMs: number;
+}
+
+/** The ROS graph, where the vehicle has a way to see it; left out where it has none. */
+export interface ViewGraph {
+  readonly provider: Name;
+  readonly seen: boolean;
 }
 
 /** Whether a change could start now, as far as signals, disk and technician say. */

@@ -43,6 +43,7 @@ export interface SchemaTypes {
   readonly ViewClock: messages.ViewClock;
   readonly ViewProvider: messages.ViewProvider;
   readonly ViewSample: messages.ViewSample;
+  readonly ViewGraph: messages.ViewGraph;
   readonly ViewGate: messages.ViewGate;
   readonly Assignment: messages.Assignment;
   readonly ChangeInProgress: messages.ChangeInProgress;

@@ -4153,7 +4153,7 @@ return errors === 0;
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const validateAgentView = validate164;
-const schema57 = {"$id":"muto:AgentView","type":"object","required":["kind","health","status","cloud","clock","providers","gate"],"properties":{"kind":{"const":"muto.agent-view/v1"},"health":{"$ref":"muto:HealthReport"},"status":{"$ref":"muto:ViewStatus"},"cloud":{"$ref":"muto:ViewCloud"},"clock":{"$ref":"muto:ViewClock"},"providers":{"type":"array","maxItems":16,"items":{"$ref":"muto:ViewProvider"}},"gate":{"$ref":"muto:ViewGate"}}};
+const schema57 = {"$id":"muto:AgentView","type":"object","required":["kind","health","status","cloud","clock","providers","gate"],"properties":{"kind":{"const":"muto.agent-view/v1"},"health":{"$ref":"muto:HealthReport"},"status":{"$ref":"muto:ViewStatus"},"cloud":{"$ref":"muto:ViewCloud"},"clock":{"$ref":"muto:ViewClock"},"providers":{"type":"array","maxItems":16,"items":{"$ref":"muto:ViewProvider"}},"graph":{"$ref":"muto:ViewGraph"},"gate":{"$ref":"muto:ViewGate"}}};
 const schema58 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
 const schema59 = {"$id":"muto:Ulid","type":"string","pattern":"^[0-9A-HJKMNP-TV-Z]{26}$"};
 const pattern22 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
@@ -6557,15 +6557,83 @@ return errors === 0;
 }
 validate242.evaluated = {"props":{"name":true,"lastLine":true,"samples":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema87 = {"$id":"muto:ViewGate","type":"object","required":["open","refusals"],"properties":{"open":{"type":"boolean"},"refusals":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
-const schema88 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
-const schema89 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema87 = {"$id":"muto:ViewGraph","type":"object","required":["provider","seen"],"properties":{"provider":{"$ref":"muto:Name"},"seen":{"type":"boolean"}}};
 
-function validate249(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate247(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ViewGraph" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate247.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.provider === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "provider"},message:"must have required property '"+"provider"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.seen === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "seen"},message:"must have required property '"+"seen"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.provider !== undefined){
+if(!(validate91(data.provider, {instancePath:instancePath+"/provider",parentData:data,parentDataProperty:"provider",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+errors = vErrors.length;
+}
+}
+if(data.seen !== undefined){
+if(typeof data.seen !== "boolean"){
+const err2 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: "boolean"},message:"must be boolean"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+}
+else {
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+validate247.errors = vErrors;
+return errors === 0;
+}
+validate247.evaluated = {"props":{"provider":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+
+const schema88 = {"$id":"muto:ViewGate","type":"object","required":["open","refusals"],"properties":{"open":{"type":"boolean"},"refusals":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
+const schema89 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
+const schema90 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
+
+function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:GateEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate249.evaluated;
+const evaluated0 = validate252.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6654,7 +6722,7 @@ errors = vErrors.length;
 if(data.gate !== undefined){
 let data2 = data.gate;
 if(!((((((data2 === "moving") || (data2 === "autonomous-mode")) || (data2 === "battery")) || (data2 === "window")) || (data2 === "disk")) || (data2 === "local-hold"))){
-const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema89.properties.gate.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema90.properties.gate.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6667,7 +6735,7 @@ errors++;
 if(data.signal !== undefined){
 let data3 = data.signal;
 if(!(((((((((((data3 === "speed") || (data3 === "angular-speed")) || (data3 === "standstill")) || (data3 === "parked")) || (data3 === "mode")) || (data3 === "battery")) || (data3 === "clock")) || (data3 === "window")) || (data3 === "disk")) || (data3 === "hold")) || (data3 === "change-acknowledged"))){
-const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema89.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema90.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6680,7 +6748,7 @@ errors++;
 if(data.problem !== undefined){
 let data4 = data.problem;
 if(!(((((((data4 === "missing") || (data4 === "stale")) || (data4 === "malformed")) || (data4 === "out-of-bounds")) || (data4 === "not-trusted")) || (data4 === "held")) || (data4 === "not-acknowledged"))){
-const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema89.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema90.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -6699,7 +6767,7 @@ errors = vErrors.length;
 if(data.required !== undefined){
 let data6 = data.required;
 if((((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (typeof data6 !== "string")) && (data6 !== null)){
-const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema89.properties.required.type},message:"must be number,boolean,string,null"};
+const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema90.properties.required.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -6724,7 +6792,7 @@ errors++;
 if(data.seen !== undefined){
 let data7 = data.seen;
 if((((!((typeof data7 == "number") && (isFinite(data7)))) && (typeof data7 !== "boolean")) && (typeof data7 !== "string")) && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema89.properties.seen.type},message:"must be number,boolean,string,null"};
+const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema90.properties.seen.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6749,7 +6817,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data8 = data.ageMs;
 if((!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))) && (data8 !== null)){
-const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema89.properties.ageMs.type},message:"must be integer,null"};
+const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema90.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -6782,18 +6850,18 @@ vErrors.push(err16);
 }
 errors++;
 }
-validate249.errors = vErrors;
+validate252.errors = vErrors;
 return errors === 0;
 }
-validate249.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate252.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema90 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
+const schema91 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
 
-function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate255(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:VerificationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate252.evaluated;
+const evaluated0 = validate255.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6852,7 +6920,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data2 = data.problem;
 if(!(((((((((((((((data2 === "malformed") || (data2 === "wrong-type")) || (data2 === "threshold-unmet")) || (data2 === "unknown-key")) || (data2 === "wrong-tenant")) || (data2 === "wrong-vehicle")) || (data2 === "sequence-too-old")) || (data2 === "sequence-conflict")) || (data2 === "expired")) || (data2 === "start-expired")) || (data2 === "digest-mismatch")) || (data2 === "release-unsigned")) || (data2 === "epoch-too-old")) || (data2 === "manifest-mismatch")) || (data2 === "too-large"))){
-const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema90.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema91.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6891,18 +6959,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate252.errors = vErrors;
+validate255.errors = vErrors;
 return errors === 0;
 }
-validate252.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
+validate255.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema91 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
+const schema92 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
 
-function validate257(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate260(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:CompatibilityEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate257.evaluated;
+const evaluated0 = validate260.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6981,7 +7049,7 @@ errors = vErrors.length;
 if(data.fact !== undefined){
 let data2 = data.fact;
 if(!((((data2 === "model") || (data2 === "os")) || (data2 === "rosDistro")) || (data2 === "runtime"))){
-const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema91.properties.fact.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema92.properties.fact.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7093,18 +7161,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate257.errors = vErrors;
+validate260.errors = vErrors;
 return errors === 0;
 }
-validate257.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+validate260.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema92 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
+const schema93 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
 
-function validate261(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate264(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DownloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate261.evaluated;
+const evaluated0 = validate264.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7209,7 +7277,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((((data3 === "not-found") || (data3 === "unauthorized")) || (data3 === "digest-mismatch")) || (data3 === "too-large")) || (data3 === "too-slow")) || (data3 === "truncated")) || (data3 === "unreachable")) || (data3 === "unexpected-status")) || (data3 === "budget"))){
-const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema92.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema93.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7283,19 +7351,19 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate261.errors = vErrors;
+validate264.errors = vErrors;
 return errors === 0;
 }
-validate261.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
+validate264.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema93 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
+const schema94 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
 const pattern29 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
-function validate267(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate270(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate267.evaluated;
+const evaluated0 = validate270.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7390,7 +7458,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered"))){
-const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema93.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema94.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7403,7 +7471,7 @@ errors++;
 if(data.exitCode !== undefined){
 let data4 = data.exitCode;
 if((!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))) && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema93.properties.exitCode.type},message:"must be integer,null"};
+const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema94.properties.exitCode.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7416,7 +7484,7 @@ errors++;
 if(data.signal !== undefined){
 let data5 = data.signal;
 if((typeof data5 !== "string") && (data5 !== null)){
-const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema93.properties.signal.type},message:"must be string,null"};
+const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema94.properties.signal.type},message:"must be string,null"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -7461,18 +7529,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate267.errors = vErrors;
+validate270.errors = vErrors;
 return errors === 0;
 }
-validate267.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
+validate270.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema94 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"$ref":"muto:ProbeKind"},"met":{"type":"boolean"},"problem":{"$ref":"muto:ProbeProblem"},"required":{"$ref":"muto:ProbeValue"},"seen":{"$ref":"muto:ProbeValue"},"ageMs":{"type":["integer","null"],"minimum":0},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
+const schema95 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"$ref":"muto:ProbeKind"},"met":{"type":"boolean"},"problem":{"$ref":"muto:ProbeProblem"},"required":{"$ref":"muto:ProbeValue"},"seen":{"$ref":"muto:ProbeValue"},"ageMs":{"type":["integer","null"],"minimum":0},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
 
-function validate272(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate275(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProbeEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate272.evaluated;
+const evaluated0 = validate275.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7629,7 +7697,7 @@ errors = vErrors.length;
 if(data.ageMs !== undefined){
 let data9 = data.ageMs;
 if((!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))) && (data9 !== null)){
-const err10 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema94.properties.ageMs.type},message:"must be integer,null"};
+const err10 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema95.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -7654,7 +7722,7 @@ errors++;
 if(data.before !== undefined){
 let data10 = data.before;
 if((typeof data10 !== "boolean") && (data10 !== null)){
-const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema94.properties.before.type},message:"must be boolean,null"};
+const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema95.properties.before.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -7706,19 +7774,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate272.errors = vErrors;
+validate275.errors = vErrors;
 return errors === 0;
 }
-validate272.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"problem":true,"required":true,"seen":true,"ageMs":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
+validate275.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"problem":true,"required":true,"seen":true,"ageMs":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema95 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
+const schema96 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
 const pattern30 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
 
-function validate281(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate284(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StorageEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate281.evaluated;
+const evaluated0 = validate284.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7787,7 +7855,7 @@ errors = vErrors.length;
 if(data.operation !== undefined){
 let data2 = data.operation;
 if(!(((((data2 === "journal") || (data2 === "content")) || (data2 === "set")) || (data2 === "outbox")) || (data2 === "key"))){
-const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema95.properties.operation.enum},message:"must be equal to one of the allowed values"};
+const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema96.properties.operation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7845,18 +7913,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate281.errors = vErrors;
+validate284.errors = vErrors;
 return errors === 0;
 }
-validate281.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
+validate284.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema96 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
+const schema97 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
 
-function validate285(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate288(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RollbackEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate285.evaluated;
+const evaluated0 = validate288.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8004,18 +8072,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate285.errors = vErrors;
+validate288.errors = vErrors;
 return errors === 0;
 }
-validate285.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
+validate288.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema97 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
+const schema98 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
 
-function validate290(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate293(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:QuarantineEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate290.evaluated;
+const evaluated0 = validate293.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8104,18 +8172,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate290.errors = vErrors;
+validate293.errors = vErrors;
 return errors === 0;
 }
-validate290.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
+validate293.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema98 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
+const schema99 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate294(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate297(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ConfirmationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate294.evaluated;
+const evaluated0 = validate297.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8188,18 +8256,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate294.errors = vErrors;
+validate297.errors = vErrors;
 return errors === 0;
 }
-validate294.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate297.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema99 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
+const schema100 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
 
-function validate297(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate300(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OutputTailEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate297.evaluated;
+const evaluated0 = validate300.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8304,17 +8372,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate297.errors = vErrors;
+validate300.errors = vErrors;
 return errors === 0;
 }
-validate297.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
+validate300.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate248(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate251(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Evidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate248.evaluated;
+const evaluated0 = validate251.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8325,8 +8393,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "gate"){
-if(!(validate249(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
+if(!(validate252(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -8341,8 +8409,8 @@ props0.seen = true;
 props0.ageMs = true;
 }
 else if(tag0 === "verification"){
-if(!(validate252(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+if(!(validate255(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8356,8 +8424,8 @@ props0.floor = true;
 }
 }
 else if(tag0 === "compatibility"){
-if(!(validate257(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
+if(!(validate260(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8370,8 +8438,8 @@ props0.seen = true;
 }
 }
 else if(tag0 === "download"){
-if(!(validate261(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+if(!(validate264(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8387,8 +8455,8 @@ props0.bytesExpected = true;
 }
 }
 else if(tag0 === "workload"){
-if(!(validate267(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+if(!(validate270(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8404,8 +8472,8 @@ props0.windowSec = true;
 }
 }
 else if(tag0 === "probe"){
-if(!(validate272(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
+if(!(validate275(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8426,8 +8494,8 @@ props0.waitedSec = true;
 }
 }
 else if(tag0 === "storage"){
-if(!(validate281(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+if(!(validate284(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate284.errors : vErrors.concat(validate284.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8441,8 +8509,8 @@ props0.freeMb = true;
 }
 }
 else if(tag0 === "rollback"){
-if(!(validate285(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+if(!(validate288(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8455,8 +8523,8 @@ props0.reboots = true;
 }
 }
 else if(tag0 === "quarantine"){
-if(!(validate290(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+if(!(validate293(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8468,8 +8536,8 @@ props0.since = true;
 }
 }
 else if(tag0 === "confirmation"){
-if(!(validate294(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+if(!(validate297(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8480,8 +8548,8 @@ props0.until = true;
 }
 }
 else if(tag0 === "output-tail"){
-if(!(validate297(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
+if(!(validate300(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate300.errors : vErrors.concat(validate300.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8525,18 +8593,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate248.errors = vErrors;
+validate251.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate248.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate251.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate247(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate250(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ViewGate" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate247.evaluated;
+const evaluated0 = validate250.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8591,8 +8659,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate248(data1[i0], {instancePath:instancePath+"/refusals/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
+if(!(validate251(data1[i0], {instancePath:instancePath+"/refusals/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
 errors = vErrors.length;
 }
 }
@@ -8619,10 +8687,10 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate247.errors = vErrors;
+validate250.errors = vErrors;
 return errors === 0;
 }
-validate247.evaluated = {"props":{"open":true,"refusals":true},"dynamicProps":false,"dynamicItems":false};
+validate250.evaluated = {"props":{"open":true,"refusals":true},"dynamicProps":false,"dynamicItems":false};
 
 
 function validate164(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -8775,9 +8843,15 @@ vErrors.push(err9);
 errors++;
 }
 }
-if(data.gate !== undefined){
-if(!(validate247(data.gate, {instancePath:instancePath+"/gate",parentData:data,parentDataProperty:"gate",rootData,dynamicAnchors}))){
+if(data.graph !== undefined){
+if(!(validate247(data.graph, {instancePath:instancePath+"/graph",parentData:data,parentDataProperty:"graph",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
+errors = vErrors.length;
+}
+}
+if(data.gate !== undefined){
+if(!(validate250(data.gate, {instancePath:instancePath+"/gate",parentData:data,parentDataProperty:"gate",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
 errors = vErrors.length;
 }
 }
@@ -8795,18 +8869,18 @@ errors++;
 validate164.errors = vErrors;
 return errors === 0;
 }
-validate164.evaluated = {"props":{"kind":true,"health":true,"status":true,"cloud":true,"clock":true,"providers":true,"gate":true},"dynamicProps":false,"dynamicItems":false};
+validate164.evaluated = {"props":{"kind":true,"health":true,"status":true,"cloud":true,"clock":true,"providers":true,"graph":true,"gate":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateAssignment = validate315;
-const schema100 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
-const schema101 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
+export const validateAssignment = validate318;
+const schema101 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
+const schema102 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
 const pattern31 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
 
-function validate316(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate319(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Tenant" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate316.evaluated;
+const evaluated0 = validate319.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8835,18 +8909,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate316.errors = vErrors;
+validate319.errors = vErrors;
 return errors === 0;
 }
-validate316.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate319.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema102 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991};
+const schema103 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991};
 
-function validate319(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate322(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Sequence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate319.evaluated;
+const evaluated0 = validate322.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8885,19 +8959,19 @@ vErrors.push(err2);
 errors++;
 }
 }
-validate319.errors = vErrors;
+validate322.errors = vErrors;
 return errors === 0;
 }
-validate319.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate322.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema103 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
+const schema104 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
 const pattern32 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
-function validate322(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate325(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RolloutId" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate322.evaluated;
+const evaluated0 = validate325.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8926,21 +9000,21 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate322.errors = vErrors;
+validate325.errors = vErrors;
 return errors === 0;
 }
-validate322.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate325.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema104 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
-const schema105 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
-const schema106 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
+const schema105 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
+const schema106 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
+const schema107 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
 const pattern34 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
 
-function validate330(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate333(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalTime" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate330.evaluated;
+const evaluated0 = validate333.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8969,17 +9043,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate330.errors = vErrors;
+validate333.errors = vErrors;
 return errors === 0;
 }
-validate330.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate333.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate329(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate332(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ApplyWindow" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate329.evaluated;
+const evaluated0 = validate332.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9008,14 +9082,14 @@ vErrors.push(err1);
 errors++;
 }
 if(data.startLocal !== undefined){
-if(!(validate330(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
+if(!(validate333(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
 errors = vErrors.length;
 }
 }
 if(data.endLocal !== undefined){
-if(!(validate330(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
+if(!(validate333(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
 errors = vErrors.length;
 }
 }
@@ -9030,17 +9104,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate329.errors = vErrors;
+validate332.errors = vErrors;
 return errors === 0;
 }
-validate329.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
+validate332.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate328(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate331(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Policy" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate328.evaluated;
+const evaluated0 = validate331.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9079,8 +9153,8 @@ vErrors.push(err2);
 errors++;
 }
 if(data.applyWindow !== undefined){
-if(!(validate329(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
+if(!(validate332(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
 errors = vErrors.length;
 }
 }
@@ -9154,18 +9228,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate328.errors = vErrors;
+validate331.errors = vErrors;
 return errors === 0;
 }
-validate328.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
+validate331.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
 
 const pattern33 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
 
-function validate315(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate318(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Assignment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate315.evaluated;
+const evaluated0 = validate318.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9326,8 +9400,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate316(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+if(!(validate319(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
 errors = vErrors.length;
 }
 }
@@ -9338,8 +9412,8 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate319(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+if(!(validate322(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
 errors = vErrors.length;
 }
 }
@@ -9350,8 +9424,8 @@ errors = vErrors.length;
 }
 }
 if(data.rolloutId !== undefined){
-if(!(validate322(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
+if(!(validate325(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
 errors = vErrors.length;
 }
 }
@@ -9376,7 +9450,7 @@ errors = vErrors.length;
 if(data.start !== undefined){
 let data9 = data.start;
 if(!((data9 === "allowed") || (data9 === "withheld"))){
-const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema100.properties.start.enum},message:"must be equal to one of the allowed values"};
+const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema101.properties.start.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -9440,8 +9514,8 @@ errors++;
 }
 }
 if(data.policy !== undefined){
-if(!(validate328(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate328.errors : vErrors.concat(validate328.errors);
+if(!(validate331(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
 errors = vErrors.length;
 }
 }
@@ -9462,19 +9536,19 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate315.errors = vErrors;
+validate318.errors = vErrors;
 return errors === 0;
 }
-validate315.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
+validate318.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateChangeInProgress = validate336;
-const schema107 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateChangeInProgress = validate339;
+const schema108 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate336(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate339(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ChangeInProgress" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate336.evaluated;
+const evaluated0 = validate339.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9622,19 +9696,19 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate336.errors = vErrors;
+validate339.errors = vErrors;
 return errors === 0;
 }
-validate336.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate339.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateDesiredNotify = validate339;
-const schema108 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
+export const validateDesiredNotify = validate342;
+const schema109 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
 
-function validate339(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate342(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DesiredNotify" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate339.evaluated;
+const evaluated0 = validate342.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9701,8 +9775,8 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate319(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+if(!(validate322(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
 errors = vErrors.length;
 }
 }
@@ -9762,21 +9836,21 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate339.errors = vErrors;
+validate342.errors = vErrors;
 return errors === 0;
 }
-validate339.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
+validate342.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolmentAnswer = validate342;
-const schema109 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
-const schema110 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
+export const validateEnrolmentAnswer = validate345;
+const schema110 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
+const schema111 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
 const pattern36 = new RegExp("^[a-f0-9]{64}$", "u");
 
-function validate344(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate347(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:KeyId" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate344.evaluated;
+const evaluated0 = validate347.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9805,17 +9879,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate344.errors = vErrors;
+validate347.errors = vErrors;
 return errors === 0;
 }
-validate344.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate347.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate342(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate345(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnrolmentAnswer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate342.evaluated;
+const evaluated0 = validate345.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9860,15 +9934,15 @@ errors = vErrors.length;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate344(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+if(!(validate347(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
 errors = vErrors.length;
 }
 }
 if(data.state !== undefined){
 let data2 = data.state;
 if(!((data2 === "accepted") || (data2 === "pending"))){
-const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema109.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema110.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -9889,21 +9963,21 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate342.errors = vErrors;
+validate345.errors = vErrors;
 return errors === 0;
 }
-validate342.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
+validate345.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolment = validate346;
-const schema111 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
-const schema112 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
+export const validateEnrolment = validate349;
+const schema112 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
+const schema113 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
 const pattern37 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
 
-function validate349(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate352(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:PublicKeyPem" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate349.evaluated;
+const evaluated0 = validate352.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9942,19 +10016,19 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate349.errors = vErrors;
+validate352.errors = vErrors;
 return errors === 0;
 }
-validate349.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate352.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema113 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
+const schema114 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
 const pattern38 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
 
-function validate351(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate354(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ClaimToken" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate351.evaluated;
+const evaluated0 = validate354.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9983,17 +10057,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate351.errors = vErrors;
+validate354.errors = vErrors;
 return errors === 0;
 }
-validate351.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate354.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate346(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate349(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Enrolment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate346.evaluated;
+const evaluated0 = validate349.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10074,8 +10148,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate316(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+if(!(validate319(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
 errors = vErrors.length;
 }
 }
@@ -10086,14 +10160,14 @@ errors = vErrors.length;
 }
 }
 if(data.publicKey !== undefined){
-if(!(validate349(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate349.errors : vErrors.concat(validate349.errors);
+if(!(validate352(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
 errors = vErrors.length;
 }
 }
 if(data.claim !== undefined){
-if(!(validate351(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+if(!(validate354(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
 errors = vErrors.length;
 }
 }
@@ -10126,23 +10200,23 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate346.errors = vErrors;
+validate349.errors = vErrors;
 return errors === 0;
 }
-validate346.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
+validate349.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnvelope = validate356;
-const schema114 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
+export const validateEnvelope = validate359;
+const schema115 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
 const pattern39 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
 const pattern40 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
-const schema115 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+const schema116 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 const pattern41 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
 
-function validate357(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate360(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnvelopeSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate357.evaluated;
+const evaluated0 = validate360.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10171,8 +10245,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.keyid !== undefined){
-if(!(validate344(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+if(!(validate347(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
 errors = vErrors.length;
 }
 }
@@ -10222,17 +10296,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate357.errors = vErrors;
+validate360.errors = vErrors;
 return errors === 0;
 }
-validate357.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate360.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate356(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate359(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Envelope" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate356.evaluated;
+const evaluated0 = validate359.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10365,8 +10439,8 @@ errors++;
 }
 const len0 = data2.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate357(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate357.errors : vErrors.concat(validate357.errors);
+if(!(validate360(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
 errors = vErrors.length;
 }
 }
@@ -10393,26 +10467,26 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate356.errors = vErrors;
+validate359.errors = vErrors;
 return errors === 0;
 }
-validate356.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
+validate359.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEvidence = validate248;
+export const validateEvidence = validate251;
 
 export const validateHealthReport = validate165;
 
-export const validateLatestDesired = validate360;
-const schema116 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
-const schema117 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
-const schema118 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
-const schema119 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+export const validateLatestDesired = validate363;
+const schema117 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
+const schema118 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
+const schema119 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
+const schema120 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 
-function validate364(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate367(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SimpleSigningSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate364.evaluated;
+const evaluated0 = validate367.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10543,18 +10617,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate364.errors = vErrors;
+validate367.errors = vErrors;
 return errors === 0;
 }
-validate364.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate367.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema120 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
+const schema121 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
 
-function validate365(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate368(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:BundleSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate365.evaluated;
+const evaluated0 = validate368.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10640,17 +10714,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate365.errors = vErrors;
+validate368.errors = vErrors;
 return errors === 0;
 }
-validate365.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
+validate368.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate363(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate366(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReleaseSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate363.evaluated;
+const evaluated0 = validate366.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10661,8 +10735,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.form;
 if(typeof tag0 == "string"){
 if(tag0 === "simple-signing"){
-if(!(validate364(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
+if(!(validate367(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate367.errors : vErrors.concat(validate367.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -10671,8 +10745,8 @@ props0.payload = true;
 props0.sig = true;
 }
 else if(tag0 === "sigstore-bundle"){
-if(!(validate365(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+if(!(validate368(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10713,18 +10787,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate363.errors = vErrors;
+validate366.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate363.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate366.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate361(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate364(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AssignmentOffer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate361.evaluated;
+const evaluated0 = validate364.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10753,8 +10827,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.envelope !== undefined){
-if(!(validate356(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate356.errors : vErrors.concat(validate356.errors);
+if(!(validate359(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate359.errors : vErrors.concat(validate359.errors);
 errors = vErrors.length;
 }
 }
@@ -10773,8 +10847,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate363(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
+if(!(validate366(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate366.errors : vErrors.concat(validate366.errors);
 errors = vErrors.length;
 }
 }
@@ -10801,17 +10875,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate361.errors = vErrors;
+validate364.errors = vErrors;
 return errors === 0;
 }
-validate361.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
+validate364.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate360(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate363(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LatestDesired" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate360.evaluated;
+const evaluated0 = validate363.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10851,8 +10925,8 @@ valid1 = true;
 passing0 = 0;
 }
 const _errs5 = errors;
-if(!(validate361(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
+if(!(validate364(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs5 === errors;
@@ -10902,19 +10976,19 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate360.errors = vErrors;
+validate363.errors = vErrors;
 return errors === 0;
 }
-validate360.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate363.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLocalHold = validate370;
-const schema121 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateLocalHold = validate373;
+const schema122 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate370(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate373(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalHold" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate370.evaluated;
+const evaluated0 = validate373.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10995,7 +11069,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema121.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema122.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -11022,19 +11096,19 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate370.errors = vErrors;
+validate373.errors = vErrors;
 return errors === 0;
 }
-validate370.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate373.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validatePresence = validate373;
-const schema122 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
+export const validatePresence = validate376;
+const schema123 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate373(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate376(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Presence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate373.evaluated;
+const evaluated0 = validate376.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11119,22 +11193,22 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate373.errors = vErrors;
+validate376.errors = vErrors;
 return errors === 0;
 }
-validate373.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate376.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
 export const validateReasonCode = validate234;
 
-export const validateReconcileReport = validate376;
-const schema123 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
-const schema124 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
+export const validateReconcileReport = validate379;
+const schema124 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
+const schema125 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
 
-function validate381(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate384(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timings" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate381.evaluated;
+const evaluated0 = validate384.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11253,17 +11327,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate381.errors = vErrors;
+validate384.errors = vErrors;
 return errors === 0;
 }
-validate381.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
+validate384.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate376(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate379(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReconcileReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate376.evaluated;
+const evaluated0 = validate379.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11537,7 +11611,7 @@ errors = vErrors.length;
 if(data.status !== undefined){
 let data4 = data.status;
 if(!((((((data4 === "converged") || (data4 === "applying")) || (data4 === "pending")) || (data4 === "blocked")) || (data4 === "failed")) || (data4 === "rolled_back"))){
-const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema123.properties.status.enum},message:"must be equal to one of the allowed values"};
+const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema124.properties.status.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -11554,8 +11628,8 @@ errors = vErrors.length;
 }
 }
 if(data.timings !== undefined){
-if(!(validate381(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+if(!(validate384(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
 errors = vErrors.length;
 }
 }
@@ -11688,7 +11762,7 @@ let valid3 = false;
 let passing2 = null;
 const _errs25 = errors;
 if(!(((data13 === "active") || (data13 === "previous")) || (data13 === "staged"))){
-const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema123.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema124.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -11818,7 +11892,7 @@ errors = vErrors.length;
 if(data.phase !== undefined){
 let data16 = data.phase;
 if(!((((((((((((data16 === "idle") || (data16 === "verify")) || (data16 === "download")) || (data16 === "stage")) || (data16 === "gate")) || (data16 === "switch")) || (data16 === "probe")) || (data16 === "probation")) || (data16 === "commit")) || (data16 === "rollback")) || (data16 === "repair")) || (data16 === "hold"))){
-const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema123.properties.phase.enum},message:"must be equal to one of the allowed values"};
+const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema124.properties.phase.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -11855,8 +11929,8 @@ errors++;
 }
 const len0 = data18.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate248(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
+if(!(validate251(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
 errors = vErrors.length;
 }
 }
@@ -11895,23 +11969,23 @@ vErrors.push(err36);
 }
 errors++;
 }
-validate376.errors = vErrors;
+validate379.errors = vErrors;
 return errors === 0;
 }
-validate376.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true,"probes":true,"drift":true},"dynamicProps":false,"dynamicItems":false};
+validate379.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true,"probes":true,"drift":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReleaseSignature = validate363;
+export const validateReleaseSignature = validate366;
 
-export const validateReportReceipts = validate393;
-const schema125 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
-const schema126 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
-const schema127 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
+export const validateReportReceipts = validate396;
+const schema126 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
+const schema127 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
+const schema128 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
 
-function validate395(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate398(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ErrorCode" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate395.evaluated;
+const evaluated0 = validate398.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11929,7 +12003,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!(((((((((((((((((((((((((((((((((((((((data === "BODY_INVALID") || (data === "QUERY_INVALID")) || (data === "PATH_INVALID")) || (data === "HEADER_INVALID")) || (data === "SELECTOR_INVALID")) || (data === "UNAUTHENTICATED")) || (data === "FORBIDDEN")) || (data === "CLAIM_INVALID")) || (data === "VEHICLE_REVOKED")) || (data === "NOT_FOUND")) || (data === "METHOD_NOT_ALLOWED")) || (data === "CONFLICT_VEHICLE")) || (data === "CONFLICT_RELEASE")) || (data === "CONFLICT_IDEMPOTENCY_KEY")) || (data === "CONFLICT_ROLLOUT_MEMBER")) || (data === "CONFLICT_ROLLOUT_STATE")) || (data === "CONFLICT_ENROLMENT")) || (data === "CONFLICT_RESTORE")) || (data === "BODY_TOO_LARGE")) || (data === "MEDIA_TYPE_UNSUPPORTED")) || (data === "POLICY_WEAKENED_UNACKNOWLEDGED")) || (data === "APPLY_WINDOW_EMPTY")) || (data === "TARGET_EMPTY")) || (data === "VEHICLE_UNKNOWN")) || (data === "RELEASE_UNKNOWN")) || (data === "RELEASE_INCOMPATIBLE")) || (data === "RELEASE_WITHDRAWN")) || (data === "RELEASE_NOT_VERIFIED")) || (data === "MANIFEST_NOT_FOUND")) || (data === "MANIFEST_INVALID")) || (data === "MANIFEST_MISMATCH")) || (data === "SIGNATURE_INVALID")) || (data === "DIGEST_MISMATCH")) || (data === "ATTACHMENT_UNEXPECTED")) || (data === "RESUME_REFUSED")) || (data === "RATE_LIMITED")) || (data === "INTERNAL")) || (data === "REGISTRY_UNAVAILABLE")) || (data === "UNAVAILABLE"))){
-const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema127.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema128.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -11938,17 +12012,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate395.errors = vErrors;
+validate398.errors = vErrors;
 return errors === 0;
 }
-validate395.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate398.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate394(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate397(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipt" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate394.evaluated;
+const evaluated0 = validate397.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12024,7 +12098,7 @@ errors++;
 if(data.result !== undefined){
 let data1 = data.result;
 if(!(((data1 === "stored") || (data1 === "duplicate")) || (data1 === "refused"))){
-const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema126.properties.result.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema127.properties.result.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -12040,8 +12114,8 @@ const _errs5 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs6 = errors;
-if(!(validate395(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate395.errors : vErrors.concat(validate395.errors);
+if(!(validate398(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs6 === errors;
@@ -12104,17 +12178,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate394.errors = vErrors;
+validate397.errors = vErrors;
 return errors === 0;
 }
-validate394.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
+validate397.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate393(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate396(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipts" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate393.evaluated;
+const evaluated0 = validate396.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12147,8 +12221,8 @@ errors++;
 }
 const len0 = data0.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate394(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate394.errors : vErrors.concat(validate394.errors);
+if(!(validate397(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate397.errors : vErrors.concat(validate397.errors);
 errors = vErrors.length;
 }
 }
@@ -12175,20 +12249,20 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate393.errors = vErrors;
+validate396.errors = vErrors;
 return errors === 0;
 }
-validate393.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
+validate396.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateSignalLine = validate398;
-const schema128 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
-const schema129 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+export const validateSignalLine = validate401;
+const schema129 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
+const schema130 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
 
-function validate400(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate403(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HoldSignal" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate400.evaluated;
+const evaluated0 = validate403.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12227,7 +12301,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema129.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema130.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -12248,17 +12322,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate400.errors = vErrors;
+validate403.errors = vErrors;
 return errors === 0;
 }
-validate400.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
+validate403.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate398(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate401(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalLine" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate398.evaluated;
+const evaluated0 = validate401.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12297,7 +12371,7 @@ errors = vErrors.length;
 if(data.speedMps !== undefined){
 let data2 = data.speedMps;
 if((!((typeof data2 == "number") && (isFinite(data2)))) && (data2 !== null)){
-const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema128.properties.speedMps.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema129.properties.speedMps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -12332,7 +12406,7 @@ errors++;
 if(data.yawRateRadps !== undefined){
 let data3 = data.yawRateRadps;
 if((!((typeof data3 == "number") && (isFinite(data3)))) && (data3 !== null)){
-const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema128.properties.yawRateRadps.type},message:"must be number,null"};
+const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema129.properties.yawRateRadps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -12367,7 +12441,7 @@ errors++;
 if(data.parked !== undefined){
 let data4 = data.parked;
 if((typeof data4 !== "boolean") && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema128.properties.parked.type},message:"must be boolean,null"};
+const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema129.properties.parked.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -12384,7 +12458,7 @@ let valid1 = false;
 let passing0 = null;
 const _errs11 = errors;
 if(!(((((data5 === "manual") || (data5 === "stopped")) || (data5 === "autonomous")) || (data5 === "transition")) || (data5 === "minimal-risk-manoeuvre"))){
-const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema128.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema129.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -12445,7 +12519,7 @@ vErrors = null;
 if(data.batteryPct !== undefined){
 let data6 = data.batteryPct;
 if((!((typeof data6 == "number") && (isFinite(data6)))) && (data6 !== null)){
-const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema128.properties.batteryPct.type},message:"must be number,null"};
+const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema129.properties.batteryPct.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -12480,7 +12554,7 @@ errors++;
 if(data.charging !== undefined){
 let data7 = data.charging;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema128.properties.charging.type},message:"must be boolean,null"};
+const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema129.properties.charging.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -12493,7 +12567,7 @@ errors++;
 if(data.metered !== undefined){
 let data8 = data.metered;
 if((typeof data8 !== "boolean") && (data8 !== null)){
-const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema128.properties.metered.type},message:"must be boolean,null"};
+const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema129.properties.metered.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -12525,8 +12599,8 @@ valid2 = true;
 passing1 = 0;
 }
 const _errs24 = errors;
-if(!(validate400(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate400.errors : vErrors.concat(validate400.errors);
+if(!(validate403(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate403.errors : vErrors.concat(validate403.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs24 === errors;
@@ -12636,20 +12710,20 @@ vErrors.push(err21);
 }
 errors++;
 }
-validate398.errors = vErrors;
+validate401.errors = vErrors;
 return errors === 0;
 }
-validate398.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
+validate401.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateStackManifest = validate404;
-const schema130 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
-const schema131 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
+export const validateStackManifest = validate407;
+const schema131 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
+const schema132 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
 
-function validate407(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate410(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Compatibility" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate407.evaluated;
+const evaluated0 = validate410.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12794,18 +12868,18 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate407.errors = vErrors;
+validate410.errors = vErrors;
 return errors === 0;
 }
-validate407.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
+validate410.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema132 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
+const schema133 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
 
-function validate412(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate415(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ResourceProfile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate412.evaluated;
+const evaluated0 = validate415.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12881,18 +12955,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate412.errors = vErrors;
+validate415.errors = vErrors;
 return errors === 0;
 }
-validate412.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate415.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema133 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
+const schema134 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
 
-function validate414(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate417(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RosEnvironment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate414.evaluated;
+const evaluated0 = validate417.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12970,20 +13044,20 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate414.errors = vErrors;
+validate417.errors = vErrors;
 return errors === 0;
 }
-validate414.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate417.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema134 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema135 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"},{"$ref":"muto:NodeProbe"},{"$ref":"muto:TopicProbe"},{"$ref":"muto:LifecycleProbe"},{"$ref":"muto:ServiceProbe"},{"$ref":"muto:DiagnosticsProbe"}],"discriminator":{"propertyName":"kind"}};
-const schema136 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
+const schema135 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
+const schema136 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"},{"$ref":"muto:NodeProbe"},{"$ref":"muto:TopicProbe"},{"$ref":"muto:LifecycleProbe"},{"$ref":"muto:ServiceProbe"},{"$ref":"muto:DiagnosticsProbe"}],"discriminator":{"propertyName":"kind"}};
+const schema137 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
-function validate420(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate423(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProcessProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate420.evaluated;
+const evaluated0 = validate423.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13081,19 +13155,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate420.errors = vErrors;
+validate423.errors = vErrors;
 return errors === 0;
 }
-validate420.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate423.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema137 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
+const schema138 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
 const pattern45 = new RegExp("^/[!-~]*$", "u");
 
-function validate423(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate426(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate423.evaluated;
+const evaluated0 = validate426.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13317,18 +13391,18 @@ vErrors.push(err17);
 }
 errors++;
 }
-validate423.errors = vErrors;
+validate426.errors = vErrors;
 return errors === 0;
 }
-validate423.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate426.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema138 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
+const schema139 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
 
-function validate426(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate429(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TcpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate426.evaluated;
+const evaluated0 = validate429.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13471,18 +13545,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate426.errors = vErrors;
+validate429.errors = vErrors;
 return errors === 0;
 }
-validate426.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate429.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema139 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
+const schema140 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
 
-function validate429(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate432(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LogProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate429.evaluated;
+const evaluated0 = validate432.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13638,18 +13712,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate429.errors = vErrors;
+validate432.errors = vErrors;
 return errors === 0;
 }
-validate429.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate432.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema140 = {"$id":"muto:NodeProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"node"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+const schema141 = {"$id":"muto:NodeProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"node"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
 
-function validate432(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate435(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:NodeProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate432.evaluated;
+const evaluated0 = validate435.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13763,20 +13837,20 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate432.errors = vErrors;
+validate435.errors = vErrors;
 return errors === 0;
 }
-validate432.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate435.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema141 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:MessageType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
-const schema142 = {"$id":"muto:MessageType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"};
+const schema142 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:MessageType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
+const schema143 = {"$id":"muto:MessageType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"};
 const pattern46 = new RegExp("^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$", "u");
 
-function validate440(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate443(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:MessageType" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate440.evaluated;
+const evaluated0 = validate443.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13815,17 +13889,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate440.errors = vErrors;
+validate443.errors = vErrors;
 return errors === 0;
 }
-validate440.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate443.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate436(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate439(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TopicProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate436.evaluated;
+const evaluated0 = validate439.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13893,7 +13967,7 @@ vErrors.push(err4);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema141.properties, key0))){
+if(!(func1.call(schema142.properties, key0))){
 const err5 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err5];
@@ -13935,8 +14009,8 @@ errors = vErrors.length;
 }
 }
 if(data.messageType !== undefined){
-if(!(validate440(data.messageType, {instancePath:instancePath+"/messageType",parentData:data,parentDataProperty:"messageType",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate440.errors : vErrors.concat(validate440.errors);
+if(!(validate443(data.messageType, {instancePath:instancePath+"/messageType",parentData:data,parentDataProperty:"messageType",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate443.errors : vErrors.concat(validate443.errors);
 errors = vErrors.length;
 }
 }
@@ -14097,18 +14171,18 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate436.errors = vErrors;
+validate439.errors = vErrors;
 return errors === 0;
 }
-validate436.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate439.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema143 = {"$id":"muto:LifecycleProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"lifecycle"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"state":{"enum":["unconfigured","inactive","active","finalized"],"default":"active"},"liveness":{"type":"boolean","default":false}}};
+const schema144 = {"$id":"muto:LifecycleProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"lifecycle"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"state":{"enum":["unconfigured","inactive","active","finalized"],"default":"active"},"liveness":{"type":"boolean","default":false}}};
 
-function validate442(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate445(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LifecycleProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate442.evaluated;
+const evaluated0 = validate445.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14206,7 +14280,7 @@ errors = vErrors.length;
 }
 let data4 = data.state;
 if(!((((data4 === "unconfigured") || (data4 === "inactive")) || (data4 === "active")) || (data4 === "finalized"))){
-const err6 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema143.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema144.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -14236,18 +14310,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate442.errors = vErrors;
+validate445.errors = vErrors;
 return errors === 0;
 }
-validate442.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate445.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema144 = {"$id":"muto:ServiceProbe","type":"object","required":["kind","name","workload","service"],"additionalProperties":false,"properties":{"kind":{"const":"service"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"service":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+const schema145 = {"$id":"muto:ServiceProbe","type":"object","required":["kind","name","workload","service"],"additionalProperties":false,"properties":{"kind":{"const":"service"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"service":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
 
-function validate446(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate449(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ServiceProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate446.evaluated;
+const evaluated0 = validate449.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14361,18 +14435,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate446.errors = vErrors;
+validate449.errors = vErrors;
 return errors === 0;
 }
-validate446.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate449.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema145 = {"$id":"muto:DiagnosticsProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"diagnostics"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"status":{"type":"string","minLength":1,"maxLength":255,"pattern":"^[^\\u0000-\\u001f\\u007f]*$"},"levelMax":{"enum":["ok","warn","error"],"default":"warn"},"ageSecMax":{"type":"number","minimum":0.1,"maximum":3600,"default":5},"liveness":{"type":"boolean","default":false}}};
+const schema146 = {"$id":"muto:DiagnosticsProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"diagnostics"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"status":{"type":"string","minLength":1,"maxLength":255,"pattern":"^[^\\u0000-\\u001f\\u007f]*$"},"levelMax":{"enum":["ok","warn","error"],"default":"warn"},"ageSecMax":{"type":"number","minimum":0.1,"maximum":3600,"default":5},"liveness":{"type":"boolean","default":false}}};
 
-function validate450(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate453(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DiagnosticsProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate450.evaluated;
+const evaluated0 = validate453.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14502,7 +14576,7 @@ errors++;
 }
 let data4 = data.levelMax;
 if(!(((data4 === "ok") || (data4 === "warn")) || (data4 === "error"))){
-const err9 = {instancePath:instancePath+"/levelMax",schemaPath:"#/properties/levelMax/enum",keyword:"enum",params:{allowedValues: schema145.properties.levelMax.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/levelMax",schemaPath:"#/properties/levelMax/enum",keyword:"enum",params:{allowedValues: schema146.properties.levelMax.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -14565,17 +14639,17 @@ vErrors.push(err14);
 }
 errors++;
 }
-validate450.errors = vErrors;
+validate453.errors = vErrors;
 return errors === 0;
 }
-validate450.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate453.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate419(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate422(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Probe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate419.evaluated;
+const evaluated0 = validate422.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14586,22 +14660,13 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
-if(!(validate420(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate420.errors : vErrors.concat(validate420.errors);
+if(!(validate423(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate423.errors : vErrors.concat(validate423.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "http"){
-if(!(validate423(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate423.errors : vErrors.concat(validate423.errors);
-errors = vErrors.length;
-}
-if(props0 !== true){
-props0 = true;
-}
-}
-else if(tag0 === "tcp"){
 if(!(validate426(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate426.errors : vErrors.concat(validate426.errors);
 errors = vErrors.length;
@@ -14610,7 +14675,7 @@ if(props0 !== true){
 props0 = true;
 }
 }
-else if(tag0 === "log"){
+else if(tag0 === "tcp"){
 if(!(validate429(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate429.errors : vErrors.concat(validate429.errors);
 errors = vErrors.length;
@@ -14619,7 +14684,7 @@ if(props0 !== true){
 props0 = true;
 }
 }
-else if(tag0 === "node"){
+else if(tag0 === "log"){
 if(!(validate432(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate432.errors : vErrors.concat(validate432.errors);
 errors = vErrors.length;
@@ -14628,9 +14693,18 @@ if(props0 !== true){
 props0 = true;
 }
 }
+else if(tag0 === "node"){
+if(!(validate435(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate435.errors : vErrors.concat(validate435.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
 else if(tag0 === "topic"){
-if(!(validate436(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate436.errors : vErrors.concat(validate436.errors);
+if(!(validate439(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate439.errors : vErrors.concat(validate439.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14638,8 +14712,8 @@ props0 = true;
 }
 }
 else if(tag0 === "lifecycle"){
-if(!(validate442(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate442.errors : vErrors.concat(validate442.errors);
+if(!(validate445(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate445.errors : vErrors.concat(validate445.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14647,8 +14721,8 @@ props0 = true;
 }
 }
 else if(tag0 === "service"){
-if(!(validate446(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate446.errors : vErrors.concat(validate446.errors);
+if(!(validate449(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate449.errors : vErrors.concat(validate449.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14656,8 +14730,8 @@ props0 = true;
 }
 }
 else if(tag0 === "diagnostics"){
-if(!(validate450(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate450.errors : vErrors.concat(validate450.errors);
+if(!(validate453(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate453.errors : vErrors.concat(validate453.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14696,18 +14770,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate419.errors = vErrors;
+validate422.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate419.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate422.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate418(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate421(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthModel" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate418.evaluated;
+const evaluated0 = validate421.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14933,8 +15007,8 @@ errors++;
 }
 const len0 = data5.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate419(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate419.errors : vErrors.concat(validate419.errors);
+if(!(validate422(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate422.errors : vErrors.concat(validate422.errors);
 errors = vErrors.length;
 }
 }
@@ -14960,21 +15034,21 @@ vErrors.push(err19);
 }
 errors++;
 }
-validate418.errors = vErrors;
+validate421.errors = vErrors;
 return errors === 0;
 }
-validate418.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate421.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema146 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
-const schema147 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
-const schema148 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const schema147 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
+const schema148 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
+const schema149 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
 const pattern48 = new RegExp("^[^\\u0000]*$", "u");
 
-function validate468(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate471(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Argv" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate468.evaluated;
+const evaluated0 = validate471.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15049,19 +15123,19 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate468.errors = vErrors;
+validate471.errors = vErrors;
 return errors === 0;
 }
-validate468.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate471.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema149 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const schema150 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
 const pattern49 = new RegExp("^[A-Za-z_][A-Za-z0-9_.]{0,127}$", "u");
 
-function validate471(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate474(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LaunchArguments" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate471.evaluated;
+const evaluated0 = validate474.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15151,19 +15225,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate471.errors = vErrors;
+validate474.errors = vErrors;
 return errors === 0;
 }
-validate471.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate474.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema150 = {"$id":"muto:ParameterFiles","type":"array","maxItems":32,"items":{"$ref":"muto:ParameterFile"}};
-const schema151 = {"$id":"muto:ParameterFile","type":"object","required":["name","text"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"text":{"type":"string","maxLength":262144}}};
+const schema151 = {"$id":"muto:ParameterFiles","type":"array","maxItems":32,"items":{"$ref":"muto:ParameterFile"}};
+const schema152 = {"$id":"muto:ParameterFile","type":"object","required":["name","text"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"text":{"type":"string","maxLength":262144}}};
 
-function validate474(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate477(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ParameterFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate474.evaluated;
+const evaluated0 = validate477.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15245,17 +15319,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate474.errors = vErrors;
+validate477.errors = vErrors;
 return errors === 0;
 }
-validate474.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate477.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate473(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate476(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ParameterFiles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate473.evaluated;
+const evaluated0 = validate476.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15275,8 +15349,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate474(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate474.errors : vErrors.concat(validate474.errors);
+if(!(validate477(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate477.errors : vErrors.concat(validate477.errors);
 errors = vErrors.length;
 }
 }
@@ -15291,19 +15365,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate473.errors = vErrors;
+validate476.errors = vErrors;
 return errors === 0;
 }
-validate473.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate476.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema152 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192,"pattern":"^[^\\u0000]*$"}};
+const schema153 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192,"pattern":"^[^\\u0000]*$"}};
 const pattern51 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
-function validate478(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate481(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Environment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate478.evaluated;
+const evaluated0 = validate481.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15393,19 +15467,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate478.errors = vErrors;
+validate481.errors = vErrors;
 return errors === 0;
 }
-validate478.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate481.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema153 = {"$id":"muto:Dependencies","type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}};
-const schema154 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+const schema154 = {"$id":"muto:Dependencies","type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}};
+const schema155 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
 
-function validate481(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate484(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependency" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate481.evaluated;
+const evaluated0 = validate484.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15454,7 +15528,7 @@ errors = vErrors.length;
 if(data.condition !== undefined){
 let data1 = data.condition;
 if(!((data1 === "started") || (data1 === "ready"))){
-const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema154.properties.condition.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema155.properties.condition.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -15475,17 +15549,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate481.errors = vErrors;
+validate484.errors = vErrors;
 return errors === 0;
 }
-validate481.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate484.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate480(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate483(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependencies" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate480.evaluated;
+const evaluated0 = validate483.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15505,8 +15579,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate481(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
+if(!(validate484(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate484.errors : vErrors.concat(validate484.errors);
 errors = vErrors.length;
 }
 }
@@ -15521,18 +15595,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate480.errors = vErrors;
+validate483.errors = vErrors;
 return errors === 0;
 }
-validate480.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate483.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema155 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
+const schema156 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
 
-function validate485(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate488(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StopRule" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate485.evaluated;
+const evaluated0 = validate488.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15560,7 +15634,7 @@ errors++;
 }
 let data0 = data.signal;
 if(!((data0 === "SIGINT") || (data0 === "SIGTERM"))){
-const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema155.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema156.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -15613,18 +15687,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate485.errors = vErrors;
+validate488.errors = vErrors;
 return errors === 0;
 }
-validate485.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate488.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema156 = {"$id":"muto:Resources","type":"object","additionalProperties":false,"properties":{"memoryMb":{"type":"integer","minimum":4,"maximum":10000000},"cpus":{"type":"number","minimum":0.01,"maximum":1024},"pids":{"type":"integer","minimum":1,"maximum":4194304}}};
+const schema157 = {"$id":"muto:Resources","type":"object","additionalProperties":false,"properties":{"memoryMb":{"type":"integer","minimum":4,"maximum":10000000},"cpus":{"type":"number","minimum":0.01,"maximum":1024},"pids":{"type":"integer","minimum":1,"maximum":4194304}}};
 
-function validate487(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate490(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Resources" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate487.evaluated;
+const evaluated0 = validate490.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15760,18 +15834,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate487.errors = vErrors;
+validate490.errors = vErrors;
 return errors === 0;
 }
-validate487.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate490.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema157 = {"$id":"muto:Gpus","enum":["none","all"]};
+const schema158 = {"$id":"muto:Gpus","enum":["none","all"]};
 
-function validate489(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate492(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Gpus" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate489.evaluated;
+const evaluated0 = validate492.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15779,7 +15853,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(!((data === "none") || (data === "all"))){
-const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema157.enum},message:"must be equal to one of the allowed values"};
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema158.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -15788,17 +15862,17 @@ vErrors.push(err0);
 }
 errors++;
 }
-validate489.errors = vErrors;
+validate492.errors = vErrors;
 return errors === 0;
 }
-validate489.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate492.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate465(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate468(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:NativeWorkload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate465.evaluated;
+const evaluated0 = validate468.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15874,7 +15948,7 @@ vErrors.push(err3);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema147.properties, key0))){
+if(!(func1.call(schema148.properties, key0))){
 const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err4];
@@ -15910,8 +15984,8 @@ errors = vErrors.length;
 }
 }
 if(data.argv !== undefined){
-if(!(validate468(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate468.errors : vErrors.concat(validate468.errors);
+if(!(validate471(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate471.errors : vErrors.concat(validate471.errors);
 errors = vErrors.length;
 }
 }
@@ -15945,32 +16019,32 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!(validate471(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate471.errors : vErrors.concat(validate471.errors);
+if(!(validate474(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate474.errors : vErrors.concat(validate474.errors);
 errors = vErrors.length;
 }
-if(!(validate473(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate473.errors : vErrors.concat(validate473.errors);
+if(!(validate476(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate476.errors : vErrors.concat(validate476.errors);
 errors = vErrors.length;
 }
-if(!(validate478(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate478.errors : vErrors.concat(validate478.errors);
+if(!(validate481(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
 errors = vErrors.length;
 }
-if(!(validate480(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate480.errors : vErrors.concat(validate480.errors);
+if(!(validate483(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate483.errors : vErrors.concat(validate483.errors);
 errors = vErrors.length;
 }
-if(!(validate485(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate485.errors : vErrors.concat(validate485.errors);
+if(!(validate488(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate488.errors : vErrors.concat(validate488.errors);
 errors = vErrors.length;
 }
-if(!(validate487(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate487.errors : vErrors.concat(validate487.errors);
+if(!(validate490(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate490.errors : vErrors.concat(validate490.errors);
 errors = vErrors.length;
 }
-if(!(validate489(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate489.errors : vErrors.concat(validate489.errors);
+if(!(validate492(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate492.errors : vErrors.concat(validate492.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -15994,19 +16068,19 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate465.errors = vErrors;
+validate468.errors = vErrors;
 return errors === 0;
 }
-validate465.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate468.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema158 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
-const schema159 = {"$id":"muto:Capability","enum":["AUDIT_CONTROL","AUDIT_READ","AUDIT_WRITE","BLOCK_SUSPEND","BPF","CHECKPOINT_RESTORE","CHOWN","DAC_OVERRIDE","DAC_READ_SEARCH","FOWNER","FSETID","IPC_LOCK","IPC_OWNER","KILL","LEASE","LINUX_IMMUTABLE","MAC_ADMIN","MAC_OVERRIDE","MKNOD","NET_ADMIN","NET_BIND_SERVICE","NET_BROADCAST","NET_RAW","PERFMON","SETFCAP","SETGID","SETPCAP","SETUID","SYS_ADMIN","SYS_BOOT","SYS_CHROOT","SYS_MODULE","SYS_NICE","SYS_PACCT","SYS_PTRACE","SYS_RAWIO","SYS_RESOURCE","SYS_TIME","SYS_TTY_CONFIG","SYSLOG","WAKE_ALARM"]};
+const schema159 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
+const schema160 = {"$id":"muto:Capability","enum":["AUDIT_CONTROL","AUDIT_READ","AUDIT_WRITE","BLOCK_SUSPEND","BPF","CHECKPOINT_RESTORE","CHOWN","DAC_OVERRIDE","DAC_READ_SEARCH","FOWNER","FSETID","IPC_LOCK","IPC_OWNER","KILL","LEASE","LINUX_IMMUTABLE","MAC_ADMIN","MAC_OVERRIDE","MKNOD","NET_ADMIN","NET_BIND_SERVICE","NET_BROADCAST","NET_RAW","PERFMON","SETFCAP","SETGID","SETPCAP","SETUID","SYS_ADMIN","SYS_BOOT","SYS_CHROOT","SYS_MODULE","SYS_NICE","SYS_PACCT","SYS_PTRACE","SYS_RAWIO","SYS_RESOURCE","SYS_TIME","SYS_TTY_CONFIG","SYSLOG","WAKE_ALARM"]};
 
-function validate502(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate505(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Capability" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate502.evaluated;
+const evaluated0 = validate505.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16014,7 +16088,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(!(((((((((((((((((((((((((((((((((((((((((data === "AUDIT_CONTROL") || (data === "AUDIT_READ")) || (data === "AUDIT_WRITE")) || (data === "BLOCK_SUSPEND")) || (data === "BPF")) || (data === "CHECKPOINT_RESTORE")) || (data === "CHOWN")) || (data === "DAC_OVERRIDE")) || (data === "DAC_READ_SEARCH")) || (data === "FOWNER")) || (data === "FSETID")) || (data === "IPC_LOCK")) || (data === "IPC_OWNER")) || (data === "KILL")) || (data === "LEASE")) || (data === "LINUX_IMMUTABLE")) || (data === "MAC_ADMIN")) || (data === "MAC_OVERRIDE")) || (data === "MKNOD")) || (data === "NET_ADMIN")) || (data === "NET_BIND_SERVICE")) || (data === "NET_BROADCAST")) || (data === "NET_RAW")) || (data === "PERFMON")) || (data === "SETFCAP")) || (data === "SETGID")) || (data === "SETPCAP")) || (data === "SETUID")) || (data === "SYS_ADMIN")) || (data === "SYS_BOOT")) || (data === "SYS_CHROOT")) || (data === "SYS_MODULE")) || (data === "SYS_NICE")) || (data === "SYS_PACCT")) || (data === "SYS_PTRACE")) || (data === "SYS_RAWIO")) || (data === "SYS_RESOURCE")) || (data === "SYS_TIME")) || (data === "SYS_TTY_CONFIG")) || (data === "SYSLOG")) || (data === "WAKE_ALARM"))){
-const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema159.enum},message:"must be equal to one of the allowed values"};
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema160.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -16023,20 +16097,20 @@ vErrors.push(err0);
 }
 errors++;
 }
-validate502.errors = vErrors;
+validate505.errors = vErrors;
 return errors === 0;
 }
-validate502.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate505.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema160 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
-const schema161 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"};
+const schema161 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
+const schema162 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"};
 const pattern54 = new RegExp("^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$", "u");
 
-function validate505(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate508(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AbsolutePath" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate505.evaluated;
+const evaluated0 = validate508.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16075,17 +16149,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate505.errors = vErrors;
+validate508.errors = vErrors;
 return errors === 0;
 }
-validate505.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate508.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate504(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate507(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Device" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate504.evaluated;
+const evaluated0 = validate507.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16119,20 +16193,20 @@ errors++;
 }
 }
 if(data.path !== undefined){
-if(!(validate505(data.path, {instancePath:instancePath+"/path",parentData:data,parentDataProperty:"path",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate505.errors : vErrors.concat(validate505.errors);
+if(!(validate508(data.path, {instancePath:instancePath+"/path",parentData:data,parentDataProperty:"path",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate508.errors : vErrors.concat(validate508.errors);
 errors = vErrors.length;
 }
 }
 if(data.containerPath !== undefined){
-if(!(validate505(data.containerPath, {instancePath:instancePath+"/containerPath",parentData:data,parentDataProperty:"containerPath",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate505.errors : vErrors.concat(validate505.errors);
+if(!(validate508(data.containerPath, {instancePath:instancePath+"/containerPath",parentData:data,parentDataProperty:"containerPath",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate508.errors : vErrors.concat(validate508.errors);
 errors = vErrors.length;
 }
 }
 let data2 = data.access;
 if(!(((data2 === "r") || (data2 === "rw")) || (data2 === "rwm"))){
-const err2 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema160.properties.access.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema161.properties.access.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -16152,18 +16226,18 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate504.errors = vErrors;
+validate507.errors = vErrors;
 return errors === 0;
 }
-validate504.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate507.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema162 = {"$id":"muto:Mount","type":"object","required":["source","target"],"additionalProperties":false,"properties":{"source":{"$ref":"muto:AbsolutePath"},"target":{"$ref":"muto:AbsolutePath"},"readOnly":{"type":"boolean","default":true}}};
+const schema163 = {"$id":"muto:Mount","type":"object","required":["source","target"],"additionalProperties":false,"properties":{"source":{"$ref":"muto:AbsolutePath"},"target":{"$ref":"muto:AbsolutePath"},"readOnly":{"type":"boolean","default":true}}};
 
-function validate509(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate512(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Mount" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate509.evaluated;
+const evaluated0 = validate512.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16207,14 +16281,14 @@ errors++;
 }
 }
 if(data.source !== undefined){
-if(!(validate505(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate505.errors : vErrors.concat(validate505.errors);
+if(!(validate508(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate508.errors : vErrors.concat(validate508.errors);
 errors = vErrors.length;
 }
 }
 if(data.target !== undefined){
-if(!(validate505(data.target, {instancePath:instancePath+"/target",parentData:data,parentDataProperty:"target",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate505.errors : vErrors.concat(validate505.errors);
+if(!(validate508(data.target, {instancePath:instancePath+"/target",parentData:data,parentDataProperty:"target",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate508.errors : vErrors.concat(validate508.errors);
 errors = vErrors.length;
 }
 }
@@ -16239,18 +16313,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate509.errors = vErrors;
+validate512.errors = vErrors;
 return errors === 0;
 }
-validate509.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate512.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const pattern53 = new RegExp("^[0-9]{1,9}(:[0-9]{1,9})?$", "u");
 
-function validate491(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate494(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OciWorkload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate491.evaluated;
+const evaluated0 = validate494.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16331,7 +16405,7 @@ vErrors.push(err2);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema158.properties, key0))){
+if(!(func1.call(schema159.properties, key0))){
 const err3 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err3];
@@ -16367,37 +16441,37 @@ errors = vErrors.length;
 }
 }
 if(data.argv !== undefined){
-if(!(validate468(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate468.errors : vErrors.concat(validate468.errors);
-errors = vErrors.length;
-}
-}
-if(!(validate471(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+if(!(validate471(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate471.errors : vErrors.concat(validate471.errors);
 errors = vErrors.length;
 }
-if(!(validate473(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate473.errors : vErrors.concat(validate473.errors);
+}
+if(!(validate474(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate474.errors : vErrors.concat(validate474.errors);
 errors = vErrors.length;
 }
-if(!(validate478(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate478.errors : vErrors.concat(validate478.errors);
+if(!(validate476(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate476.errors : vErrors.concat(validate476.errors);
 errors = vErrors.length;
 }
-if(!(validate480(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate480.errors : vErrors.concat(validate480.errors);
+if(!(validate481(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
 errors = vErrors.length;
 }
-if(!(validate485(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate485.errors : vErrors.concat(validate485.errors);
+if(!(validate483(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate483.errors : vErrors.concat(validate483.errors);
 errors = vErrors.length;
 }
-if(!(validate487(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate487.errors : vErrors.concat(validate487.errors);
+if(!(validate488(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate488.errors : vErrors.concat(validate488.errors);
 errors = vErrors.length;
 }
-if(!(validate489(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate489.errors : vErrors.concat(validate489.errors);
+if(!(validate490(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate490.errors : vErrors.concat(validate490.errors);
+errors = vErrors.length;
+}
+if(!(validate492(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate492.errors : vErrors.concat(validate492.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -16412,7 +16486,7 @@ errors++;
 }
 let data12 = data.network;
 if(!((data12 === "host") || (data12 === "none"))){
-const err6 = {instancePath:instancePath+"/network",schemaPath:"#/properties/network/enum",keyword:"enum",params:{allowedValues: schema158.properties.network.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/network",schemaPath:"#/properties/network/enum",keyword:"enum",params:{allowedValues: schema159.properties.network.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -16423,7 +16497,7 @@ errors++;
 }
 let data13 = data.ipc;
 if(!((data13 === "host") || (data13 === "private"))){
-const err7 = {instancePath:instancePath+"/ipc",schemaPath:"#/properties/ipc/enum",keyword:"enum",params:{allowedValues: schema158.properties.ipc.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/ipc",schemaPath:"#/properties/ipc/enum",keyword:"enum",params:{allowedValues: schema159.properties.ipc.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -16471,8 +16545,8 @@ errors++;
 }
 const len0 = data15.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate502(data15[i0], {instancePath:instancePath+"/capabilities/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate502.errors : vErrors.concat(validate502.errors);
+if(!(validate505(data15[i0], {instancePath:instancePath+"/capabilities/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate505.errors : vErrors.concat(validate505.errors);
 errors = vErrors.length;
 }
 }
@@ -16531,8 +16605,8 @@ errors++;
 }
 const len1 = data18.length;
 for(let i2=0; i2<len1; i2++){
-if(!(validate504(data18[i2], {instancePath:instancePath+"/devices/" + i2,parentData:data18,parentDataProperty:i2,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate504.errors : vErrors.concat(validate504.errors);
+if(!(validate507(data18[i2], {instancePath:instancePath+"/devices/" + i2,parentData:data18,parentDataProperty:i2,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate507.errors : vErrors.concat(validate507.errors);
 errors = vErrors.length;
 }
 }
@@ -16561,8 +16635,8 @@ errors++;
 }
 const len2 = data20.length;
 for(let i3=0; i3<len2; i3++){
-if(!(validate509(data20[i3], {instancePath:instancePath+"/mounts/" + i3,parentData:data20,parentDataProperty:i3,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate509.errors : vErrors.concat(validate509.errors);
+if(!(validate512(data20[i3], {instancePath:instancePath+"/mounts/" + i3,parentData:data20,parentDataProperty:i3,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
 errors = vErrors.length;
 }
 }
@@ -16588,17 +16662,17 @@ vErrors.push(err18);
 }
 errors++;
 }
-validate491.errors = vErrors;
+validate494.errors = vErrors;
 return errors === 0;
 }
-validate491.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate494.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate464(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate467(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Workload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate464.evaluated;
+const evaluated0 = validate467.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16609,15 +16683,15 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.type;
 if(typeof tag0 == "string"){
 if(tag0 === "native"){
-if(!(validate465(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate465.errors : vErrors.concat(validate465.errors);
+if(!(validate468(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate468.errors : vErrors.concat(validate468.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "oci"){
-if(!(validate491(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate491.errors : vErrors.concat(validate491.errors);
+if(!(validate494(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate494.errors : vErrors.concat(validate494.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -16656,18 +16730,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate464.errors = vErrors;
+validate467.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate464.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate467.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate404(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate407(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackManifest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate404.evaluated;
+const evaluated0 = validate407.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16752,7 +16826,7 @@ vErrors.push(err6);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema130.properties, key0))){
+if(!(func1.call(schema131.properties, key0))){
 const err7 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err7];
@@ -16821,24 +16895,24 @@ errors++;
 }
 }
 if(data.compatibility !== undefined){
-if(!(validate407(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate407.errors : vErrors.concat(validate407.errors);
+if(!(validate410(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate410.errors : vErrors.concat(validate410.errors);
 errors = vErrors.length;
 }
 }
 if(data.resourceProfile !== undefined){
-if(!(validate412(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate412.errors : vErrors.concat(validate412.errors);
+if(!(validate415(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate415.errors : vErrors.concat(validate415.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate414(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate414.errors : vErrors.concat(validate414.errors);
+if(!(validate417(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate417.errors : vErrors.concat(validate417.errors);
 errors = vErrors.length;
 }
 if(data.healthModel !== undefined){
-if(!(validate418(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate418.errors : vErrors.concat(validate418.errors);
+if(!(validate421(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate421.errors : vErrors.concat(validate421.errors);
 errors = vErrors.length;
 }
 }
@@ -16867,8 +16941,8 @@ errors++;
 }
 const len0 = data8.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate464(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate464.errors : vErrors.concat(validate464.errors);
+if(!(validate467(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate467.errors : vErrors.concat(validate467.errors);
 errors = vErrors.length;
 }
 }
@@ -16895,19 +16969,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate404.errors = vErrors;
+validate407.errors = vErrors;
 return errors === 0;
 }
-validate404.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate407.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateStandingConfirmation = validate516;
-const schema163 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
+export const validateStandingConfirmation = validate519;
+const schema164 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate516(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate519(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StandingConfirmation" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate516.evaluated;
+const evaluated0 = validate519.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17056,22 +17130,22 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate516.errors = vErrors;
+validate519.errors = vErrors;
 return errors === 0;
 }
-validate516.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate519.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustFile = validate523;
-const schema164 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
-const schema165 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
-const schema166 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
-const schema167 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
+export const validateTrustFile = validate526;
+const schema165 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
+const schema166 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+const schema167 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
+const schema168 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
 
-function validate527(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate530(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustKey" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate527.evaluated;
+const evaluated0 = validate530.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17122,15 +17196,15 @@ errors++;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate344(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+if(!(validate347(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
 errors = vErrors.length;
 }
 }
 if(data.algorithm !== undefined){
 let data1 = data.algorithm;
 if(!((data1 === "ed25519") || (data1 === "ecdsa-p256"))){
-const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema167.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema168.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -17186,17 +17260,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate527.errors = vErrors;
+validate530.errors = vErrors;
 return errors === 0;
 }
-validate527.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate530.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate526(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate529(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRole" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate526.evaluated;
+const evaluated0 = validate529.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17296,8 +17370,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate527(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate527.errors : vErrors.concat(validate527.errors);
+if(!(validate530(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate530.errors : vErrors.concat(validate530.errors);
 errors = vErrors.length;
 }
 }
@@ -17324,17 +17398,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate526.errors = vErrors;
+validate529.errors = vErrors;
 return errors === 0;
 }
-validate526.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate529.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate525(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate528(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate525.evaluated;
+const evaluated0 = validate528.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17375,14 +17449,14 @@ errors++;
 }
 }
 if(data.release !== undefined){
-if(!(validate526(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate526.errors : vErrors.concat(validate526.errors);
+if(!(validate529(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate529.errors : vErrors.concat(validate529.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate526(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate526.errors : vErrors.concat(validate526.errors);
+if(!(validate529(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate529.errors : vErrors.concat(validate529.errors);
 errors = vErrors.length;
 }
 }
@@ -17397,17 +17471,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate525.errors = vErrors;
+validate528.errors = vErrors;
 return errors === 0;
 }
-validate525.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate528.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate523(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate526(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate523.evaluated;
+const evaluated0 = validate526.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17470,14 +17544,14 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate316(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+if(!(validate319(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
 errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate525(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate525.errors : vErrors.concat(validate525.errors);
+if(!(validate528(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate528.errors : vErrors.concat(validate528.errors);
 errors = vErrors.length;
 }
 }
@@ -17492,20 +17566,20 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate523.errors = vErrors;
+validate526.errors = vErrors;
 return errors === 0;
 }
-validate523.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate526.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustRoot = validate533;
-const schema168 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
-const schema169 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+export const validateTrustRoot = validate536;
+const schema169 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
+const schema170 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
 
-function validate538(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate541(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RootRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate538.evaluated;
+const evaluated0 = validate541.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17544,20 +17618,20 @@ vErrors.push(err2);
 errors++;
 }
 if(data.root !== undefined){
-if(!(validate526(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate526.errors : vErrors.concat(validate526.errors);
+if(!(validate529(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate529.errors : vErrors.concat(validate529.errors);
 errors = vErrors.length;
 }
 }
 if(data.release !== undefined){
-if(!(validate526(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate526.errors : vErrors.concat(validate526.errors);
+if(!(validate529(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate529.errors : vErrors.concat(validate529.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate526(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate526.errors : vErrors.concat(validate526.errors);
+if(!(validate529(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate529.errors : vErrors.concat(validate529.errors);
 errors = vErrors.length;
 }
 }
@@ -17572,17 +17646,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate538.errors = vErrors;
+validate541.errors = vErrors;
 return errors === 0;
 }
-validate538.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate541.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate533(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate536(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate533.evaluated;
+const evaluated0 = validate536.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17663,14 +17737,14 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate316(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+if(!(validate319(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
 errors = vErrors.length;
 }
 }
 if(data.version !== undefined){
-if(!(validate319(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+if(!(validate322(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
 errors = vErrors.length;
 }
 }
@@ -17687,8 +17761,8 @@ errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate538(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate538.errors : vErrors.concat(validate538.errors);
+if(!(validate541(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate541.errors : vErrors.concat(validate541.errors);
 errors = vErrors.length;
 }
 }
@@ -17703,8 +17777,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate533.errors = vErrors;
+validate536.errors = vErrors;
 return errors === 0;
 }
-validate533.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
+validate536.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 /** What the program of a vehicle is made of. */
-const parts = ["agent", "cli", "cloud", "kit", "oci", "sim", "spec", "trust"];
+const parts = ["agent", "cli", "cloud", "dds", "kit", "oci", "sim", "spec", "trust"];
 
 /** Installs another version of the program in a folder of its own, as an upgrade would; the path of its main file. */
 export function installNextVersion(folder: string, version: string): string {
