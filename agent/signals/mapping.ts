@@ -2,6 +2,7 @@ import type {
   AgentConfig,
   DdsProvider,
   MappedSignal,
+  MessageDefinition,
   RosbridgeProvider,
   SignalMapping,
   SignalMappingInput,
