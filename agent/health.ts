@@ -2,6 +2,8 @@ import type { HealthReport } from "@muto/spec";
 import { gateContext, type ObserveServices } from "./observe.ts";
 import { snapshotOf } from "./safety/snapshot.ts";
 import type { Observed } from "./reconcile/observed.ts";
+import { driftOf } from "./reconcile/drift.ts";
+import { readingsOf } from "./reconcile/readings.ts";
 import { stackRef } from "./reconcile/report.ts";
 import { isChanging, selectedSet } from "./reconcile/state.ts";
 import { isTargetVerified } from "./reconcile/verified.ts";
@@ -16,6 +18,7 @@ export async function healthOf(services: ObserveServices, observed: Observed): P
   const selected = selectedSet(state);
   const isRunning = runningOf(observed, (instance) => instance.set === selected?.manifestDigest).length > 0;
   const samples = await services.signals.read();
+  const drift = driftOf(observed);
   const freeBytes = await services.sets.freeBytes().catch(() => 0);
   return {
     bootId: services.bootId,
@@ -27,6 +30,8 @@ export async function healthOf(services: ObserveServices, observed: Observed): P
     safetySnapshot: snapshotOf(gateContext(services, samples, observed, "switch")),
     diskFreeMb: Math.floor(freeBytes / 1_000_000),
     workloads: workloadsOf(observed),
+    probes: readingsOf(observed),
+    ...(drift !== undefined && { drift }),
   };
 }
 

@@ -94,7 +94,8 @@ class ReconcileLoop implements Agent {
     const ring = () => this.#wake.ring();
     await using runtimeWatch = this.#services.runtime.watch(ring);
     await using signalsWatch = this.#services.signals.watch(ring);
-    void [runtimeWatch, signalsWatch];
+    await using graphWatch = this.#services.graph?.watch(() => this.#graphChanged());
+    void [runtimeWatch, signalsWatch, graphWatch];
     while (!signal.aborted) {
       const step = await this.pass(signal);
       const waitMs = step.kind === "hold" || step.kind === "settled" ? step.wakeWhen.afterMs : 0;
@@ -193,6 +194,11 @@ class ReconcileLoop implements Agent {
         if (woken === "aborted") return;
         const next = await this.#plan();
         if (isSameWork(next.step, step)) continue;
+        // A look disturbs nobody, so nothing is given up for it.
+        if (next.step.kind === "probe") {
+          await execute(this.#effects, next.step, AbortSignal.any([signal, done.signal]));
+          continue;
+        }
         superseded.abort();
         return;
       }
@@ -200,6 +206,13 @@ class ReconcileLoop implements Agent {
     await Promise.all([work, watch().catch((error: unknown) => this.#afterRefusal(error))]);
     // Whatever rang while the step ended is looked at in the next pass.
     if (!superseded.signal.aborted) this.#wake.ring();
+  }
+
+  /** The next look at the probes is brought forward; what has changed, if it matters, the look says. */
+  #graphChanged(): void {
+    const atMs = this.#services.clock.monotonicMs();
+    this.#services.memory.update(() => ({ graphChangedMs: atMs }));
+    this.#wake.ring();
   }
 
   #renewChangeId(): void {

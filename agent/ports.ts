@@ -3,7 +3,7 @@ import type { Clock } from "@muto/kit/clock";
 import type { HttpClient } from "@muto/kit/http";
 import type { Logger } from "@muto/kit/logger";
 import type { Random } from "@muto/kit/random";
-import type { ChangeInProgress, Probe, StackManifest, Workload } from "@muto/spec";
+import type { ChangeInProgress, Probe, ProbeProblem, ProbeValue, StackManifest, Workload } from "@muto/spec";
 import type { SignalSamples } from "./safety/signals.ts";
 
 /** Everything the agent needs of the world. main.ts wires the real ones; a simulator replaces them all. */
@@ -122,8 +122,13 @@ export interface Prober {
 
 export interface ProbeSeen {
   readonly met: boolean;
-  /** Status code, reachable or not, found or not; null when nothing could be seen. */
-  readonly seen: number | boolean | null;
+  /** Null exactly when it is met. */
+  readonly problem: ProbeProblem | null;
+  /** The two numbers that decided; the problem says which of a probe's they are. */
+  readonly required: ProbeValue;
+  readonly seen: ProbeValue;
+  /** How old what was seen was at the look, in milliseconds; null when nothing was. */
+  readonly ageMs: number | null;
 }
 
 /**

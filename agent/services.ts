@@ -6,7 +6,7 @@ import type { AgentConfig, Assignment, AssignmentOffer, Evidence, ReasonCode } f
 import type { Cleaned } from "./cache/sets.ts";
 import type { ContentStore } from "./cache/content-store.ts";
 import type { UnsentReport } from "./link/outbox.ts";
-import type { ChangeFlag, Prober, Runtime, SetOnDisk, SignalReader } from "./ports.ts";
+import type { ChangeFlag, GraphReader, Prober, Runtime, SetOnDisk, SignalReader } from "./ports.ts";
 import type { ReleaseVerdict } from "./reconcile/desired.ts";
 import type { JournalRecord } from "./reconcile/records.ts";
 import type { AgentState } from "./reconcile/state.ts";
@@ -20,6 +20,7 @@ export interface AgentServices {
   readonly logger: Logger;
   readonly runtime: Runtime;
   readonly prober: Prober;
+  readonly graph: GraphReader | undefined;
   readonly signals: SignalReader;
   readonly changeFlag: ChangeFlag;
   readonly store: StateKeeper;

@@ -1,4 +1,6 @@
 import type { Instance, PrepareResult, ProbeSeen, Prober, Runtime, SetOnDisk, StartResult } from "@muto/agent/ports";
+import { ModelGraph } from "@muto/agent/model/graph";
+import { isGraphProbe, lookAtGraph, met, notMet } from "@muto/agent/runtime/prober-graph";
 import type { Clock } from "@muto/kit/clock";
 import type { Probe, Workload } from "@muto/spec";
 
@@ -20,6 +22,8 @@ export class SimulatedRuntime implements Runtime, Prober {
   readonly #bootId: string;
   readonly #instances = new Map<string, Instance>();
   readonly #behaviours = new Map<string, Behaviour>();
+  /** Of the vehicle's ROS stack; whatever is asked for is well until a fault is set. */
+  readonly graph = new ModelGraph();
   readonly #watchers = new Set<() => void>();
   /** Every start and stop in order: the ground truth that claims are compared with. */
   readonly history: { readonly what: "start" | "stop" | "exit"; readonly set: string; readonly workload: string }[] =
@@ -84,11 +88,12 @@ export class SimulatedRuntime implements Runtime, Prober {
     this.#behaviours.delete(instanceId);
   }
 
-  async look(probe: Probe, instance: Instance | undefined): Promise<ProbeSeen> {
-    if (instance === undefined || instance.state.kind !== "running") return { met: false, seen: null };
+  async look(probe: Probe, instance: Instance | undefined, signal: AbortSignal): Promise<ProbeSeen> {
+    if (instance === undefined || instance.state.kind !== "running") return notMet("not-running", true, null, null);
+    if (probe.kind === "process") return met(true, true, 0);
     const { readyMs } = this.#behaviours.get(instance.instanceId) ?? { readyMs: READY_MS };
-    const met = probe.kind === "process" || this.#clock.wallMs() - instance.startedAtMs >= readyMs;
-    return { met, seen: met };
+    if (this.#clock.wallMs() - instance.startedAtMs < readyMs) return notMet("unreachable", true, false, 0);
+    return isGraphProbe(probe) ? await lookAtGraph(probe, this.graph, signal) : met(true, true, 0);
   }
 
   async #dieLater(instanceId: string, ms: number): Promise<void> {

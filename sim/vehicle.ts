@@ -63,7 +63,7 @@ export async function createSimulatedVehicle(options: SimulatedVehicleOptions): 
     signals,
     disk,
     prober: runtime,
-    graph: undefined,
+    graph: runtime.graph,
     changeFlag: { assert: async () => {} },
     boot: { id: async () => bootId },
     logger,

@@ -1,7 +1,9 @@
-import type { Probe } from "@muto/spec";
-import type { Instance, Prober } from "../ports.ts";
+import type { Probe, StackManifest } from "@muto/spec";
+import type { Instance, Prober, ProbeSeen } from "../ports.ts";
+import { NO_UPKEEP, type Upkeep } from "../reconcile/observed.ts";
 import { addLook, excusedProbes } from "../reconcile/readiness.ts";
 import type { ProbeBefore } from "../reconcile/state.ts";
+import { addUpkeep, keptUpSet } from "../reconcile/upkeep.ts";
 import type { StepOf } from "../reconcile/step.ts";
 import type { Memory } from "../memory.ts";
 import type { AgentServices } from "../services.ts";
@@ -32,7 +34,28 @@ export async function probe(services: ProbeServices, { set }: StepOf<"probe">, s
   const atMs = services.clock.monotonicMs();
   services.memory.update((seen) => ({
     probes: addLook(seen.probes, { set: set.manifestDigest, atMs, isUp, excused, results }),
+    upkeep: upkeepAfter(seen.upkeep, services, set.manifestDigest, manifest, results),
   }));
+}
+
+/** Only a set that became ready has something to keep up. */
+function upkeepAfter(
+  before: Upkeep,
+  { clock, store }: ProbeServices,
+  set: string,
+  manifest: StackManifest,
+  results: readonly Looked[],
+): Upkeep {
+  const { state } = store;
+  if (keptUpSet(state) !== set) return NO_UPKEEP;
+  return addUpkeep(before, {
+    set,
+    atMs: clock.monotonicMs(),
+    atWallMs: clock.wallMs(),
+    wasReady: state.trial !== null,
+    readinessTimeoutSec: manifest.healthModel.readinessTimeoutSec,
+    results: results.map(({ probe: { name }, last }) => ({ name, seen: last })),
+  });
 }
 
 /** What the running stack's own probes show just before it is stopped (H23). */
@@ -43,14 +66,13 @@ export async function lookBefore(services: ProbeServices, signal: AbortSignal): 
   const instances = await services.runtime.inspect();
   const { probes } = release.manifest.healthModel;
   const results = await lookAtAll(services, probes, instances, active.manifestDigest, signal);
-  return results.map(({ probe: { name }, met }) => ({ probe: name, met }));
+  return results.map(({ probe: { name }, last }) => ({ probe: name, met: last.met }));
 }
 
 interface Looked {
   readonly probe: Probe;
   readonly instanceId: string | null;
-  readonly met: boolean;
-  readonly seen: number | boolean | null;
+  readonly last: ProbeSeen;
 }
 
 async function lookAtAll(
@@ -68,8 +90,8 @@ async function lookAtAll(
     return await Promise.all(
       probes.map(async (one) => {
         const instance = instanceFor(instances, set, one.workload);
-        const { met, seen } = await prober.look(one, instance, both);
-        return { probe: one, instanceId: instance?.instanceId ?? null, met, seen };
+        const last = await prober.look(one, instance, both);
+        return { probe: one, instanceId: instance?.instanceId ?? null, last };
       }),
     );
   } finally {

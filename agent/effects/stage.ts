@@ -4,7 +4,7 @@ import type { SetOnDisk } from "../ports.ts";
 import { seconds } from "../reconcile/readiness.ts";
 import type { SetRef } from "../reconcile/state.ts";
 import type { StepOf, VerifyAct } from "../reconcile/step.ts";
-import { withEntry } from "../memory.ts";
+import { withEntry, withoutEntry } from "../memory.ts";
 import type { AgentServices } from "../services.ts";
 import { errorNumber, storageTrouble, type FetchServices } from "./fetch.ts";
 import type { Releases } from "./releases.ts";
@@ -66,7 +66,12 @@ export async function verifySet(services: StageServices, { set, role }: VerifyAc
   if (isWhole) return noteWhole(services, set.manifestDigest);
   const { logger, memory, store, releases } = services;
   logger.error("set is damaged", { set: set.manifestDigest, role });
-  memory.update((seen) => ({ damaged: new Set([...seen.damaged, set.manifestDigest]) }));
+  const { manifestDigest } = set;
+  const sinceMs = memory.seen.damagedSince.get(manifestDigest) ?? services.clock.wallMs();
+  memory.update((seen) => ({
+    damaged: new Set([...seen.damaged, manifestDigest]),
+    damagedSince: withEntry(seen.damagedSince, manifestDigest, sinceMs),
+  }));
   releases.recheck();
   if (role === "target") await store.record({ kind: "target-damaged", manifestDigest: set.manifestDigest });
 }
@@ -76,6 +81,7 @@ async function noteWhole({ memory, clock, store }: StageServices, digest: string
   memory.update((seen) => ({
     stage: seen.stage?.subject === digest ? null : seen.stage,
     damaged: new Set([...seen.damaged].filter((known) => known !== digest)),
+    damagedSince: withoutEntry(seen.damagedSince, digest),
     verifiedMs: withEntry(seen.verifiedMs, digest, atMs),
   }));
   if (store.state.active?.manifestDigest === digest) {

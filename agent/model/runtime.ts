@@ -9,7 +9,9 @@ import type {
   StartResult,
   StopResult,
 } from "../ports.ts";
+import { isGraphProbe, lookAtGraph, met, notMet } from "../runtime/prober-graph.ts";
 import type { ModelClock } from "./clock.ts";
+import { ModelGraph } from "./graph.ts";
 
 export interface Behaviour {
   readonly startsOk: boolean;
@@ -29,6 +31,7 @@ export class ModelRuntime implements Runtime, Prober {
   readonly history: string[] = [];
   /** Probes that cannot be met by any stack just now (a garage without GNSS). */
   readonly unmeetable = new Set<string>();
+  readonly graph = new ModelGraph();
   /** Called before anything is started or stopped. */
   onTouch: (what: "start" | "stop", set: string, workload: string) => void = () => {};
   readonly #instances = new Map<string, Instance>();
@@ -142,11 +145,12 @@ export class ModelRuntime implements Runtime, Prober {
     this.#instances.delete(instanceId);
   }
 
-  async look(probe: Probe, instance: Instance | undefined): Promise<ProbeSeen> {
-    if (instance === undefined || instance.state.kind !== "running") return { met: false, seen: null };
+  async look(probe: Probe, instance: Instance | undefined, signal: AbortSignal): Promise<ProbeSeen> {
+    if (instance === undefined || instance.state.kind !== "running") return notMet("not-running", true, null, null);
     const sinceMs = this.#world.clock.monotonicMs() - (this.#startedMs.get(instance.instanceId) ?? 0);
-    const met = sinceMs >= this.#behaviourOf(instance.set).readyMs && !this.unmeetable.has(probe.name);
-    return { met, seen: met };
+    const isReady = sinceMs >= this.#behaviourOf(instance.set).readyMs && !this.unmeetable.has(probe.name);
+    if (!isReady) return notMet("unreachable", true, false, 0);
+    return isGraphProbe(probe) ? await lookAtGraph(probe, this.graph, signal) : met(true, true, 0);
   }
 
   #lose(instanceId: string): void {

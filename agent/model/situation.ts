@@ -98,7 +98,8 @@ export function worldOf(situation: Situation): { readonly desired: Desired; read
     ...situation.state,
   };
   const releases = releasesOf(state, situation);
-  const seen: Seen = { ...NOTHING_SEEN, swept: sweptFor(state, releases, wants), ...situation.seen };
+  const probes = lookedBefore(state, situation.instances ?? []);
+  const seen: Seen = { ...NOTHING_SEEN, probes, swept: sweptFor(state, releases, wants), ...situation.seen };
   const observed: Observed = {
     now: NOW,
     trustedMs: NOW.wallMs,
@@ -254,12 +255,33 @@ export function exits(release: ModelRelease, workload: string, count: number, la
   }));
 }
 
+/** A set that runs whole, and is not only just being started, was looked at a moment ago. */
+function lookedBefore(state: AgentState, instances: readonly Instance[]): Seen["probes"] {
+  const { trial, active } = state;
+  const digest = trial?.phase === "probation" ? trial.set.manifestDigest : active?.manifestDigest;
+  const release = known.find(({ manifestDigest }) => manifestDigest === digest);
+  const isWhole = release?.manifest.workloads.every(({ name }) =>
+    instances.some(({ set, workload }) => set === digest && workload === name),
+  );
+  return release !== undefined && isWhole === true ? looked(release, true) : NO_SIGHTINGS;
+}
+
+/** Four looks at liveness probes, all of them in vain. */
+const MISSED_MS = 30_000;
+
 /** All probes of a set seen just now, met or not, on the instances that {@link all} makes. */
 export function looked(release: ModelRelease, met: boolean, readyForSec = 5): Seen["probes"] {
   const byName = new Map(
     release.manifest.healthModel.probes.map(({ name, workload }) => [
       name,
-      { instanceId: `${release.manifest.version}-${workload}`, met, seen: met, looks: 4, misses: met ? 0 : 4 },
+      {
+        instanceId: `${release.manifest.version}-${workload}`,
+        last: { met, problem: met ? null : ("unreachable" as const), required: true, seen: met, ageMs: 0 },
+        looks: 4,
+        misses: met ? 0 : 4,
+        missedSinceMs: met ? null : NOW.monotonicMs - MISSED_MS,
+        unmetSinceMs: met ? null : NOW.monotonicMs - MISSED_MS,
+      },
     ]),
   );
   const readySinceMs = met ? NOW.monotonicMs - readyForSec * 1000 : null;

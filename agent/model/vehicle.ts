@@ -178,6 +178,7 @@ export class ModelVehicle {
       logger: silentLogger,
       runtime: this.runtime,
       prober: this.runtime,
+      graph: this.runtime.graph,
       signals: { read: async () => (this.call(), this.samples()), watch: () => nothingToWatch },
       changeFlag: { assert: async ({ changeId }) => (this.call(), void this.told.push(changeId)) },
       store: this.#keeper(),

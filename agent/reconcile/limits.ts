@@ -10,6 +10,16 @@ export const LIMITS = {
   livenessIntervalMs: 10_000,
   /** Looks at a liveness probe that must fail one after the other before a workload counts as hanging. */
   livenessMisses: 3,
+  /** Between two looks at what a ready set has to keep, while all of it is kept; a wake-up of the graph brings one forward. */
+  driftLookMs: 30_000,
+  /** Between two looks while something is missed, and at least between a look and the one that the graph asks for. */
+  driftRelookMs: 3_000,
+  /** Missed for so long it is drift; a shorter dip is none. Time in which it is kept takes half of it away again. */
+  driftAfterMs: 10_000,
+  /** Kept for so long without a break, a drift is over; flapping until then is one drift. */
+  driftOverMs: 30_000,
+  /** Between two reports that differ in drift alone. */
+  driftReportMs: 10_000,
   restartBaseMs: 1_000,
   restartMsMax: 60_000,
   /** Between two restarts of a known good set that runs and does not become ready. */

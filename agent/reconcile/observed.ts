@@ -1,5 +1,5 @@
-import type { Evidence, StackManifest } from "@muto/spec";
-import type { Instance } from "../ports.ts";
+import type { Evidence, ProbeProblem, StackManifest } from "@muto/spec";
+import type { Instance, ProbeSeen } from "../ports.ts";
 import type { GateVerdict } from "../safety/gates.ts";
 import type { BlobRef } from "./step.ts";
 import type { AgentState, Instant, ProbeBefore } from "./state.ts";
@@ -67,7 +67,13 @@ export interface Seen {
   readonly verifiedMs: ReadonlyMap<string, number>;
   /** Sets whose bytes were found wrong. */
   readonly damaged: ReadonlySet<string>;
+  /** Wall time at which that was noticed, by manifest digest. */
+  readonly damagedSince: ReadonlyMap<string, number>;
   readonly probes: ProbeSightings;
+  /** How the set that became ready keeps what its probes expect. */
+  readonly upkeep: Upkeep;
+  /** When the graph last said that something came or went; null before. */
+  readonly graphChangedMs: number | null;
   readonly swept: string | null;
 }
 
@@ -100,11 +106,39 @@ export interface ProbeSightings {
 export interface ProbeSighting {
   /** The instance that was looked at; what was seen of an earlier one says nothing. */
   readonly instanceId: string | null;
-  readonly met: boolean;
-  readonly seen: number | boolean | null;
+  readonly last: ProbeSeen;
   readonly looks: number;
-  /** Looks in a row that it was not met. */
+  /** Looks in a row that it was not met, though it could be looked at. */
   readonly misses: number;
+  /** When the first of them was made. */
+  readonly missedSinceMs: number | null;
+  /** Since when it has not been met, for whatever reason; null while it is. */
+  readonly unmetSinceMs: number | null;
+}
+
+/** Watches over one set from its readiness on; another set begins anew. */
+export interface Upkeep {
+  /** Manifest digest; null while no ready set is watched. */
+  readonly set: string | null;
+  readonly expectations: ReadonlyMap<string, Expectation>;
+}
+
+/** One probe of the set, over time. Instants of the monotonic clock, but for those that are told. */
+export interface Expectation {
+  readonly firstMs: number;
+  readonly lookedMs: number;
+  /** It has been met since this set is watched, or was when it became ready; before that it has the set's readiness time. */
+  readonly wasMet: boolean;
+  /** Null while it is met. */
+  readonly problem: ProbeProblem | null;
+  /** How much of the debounce is used up. */
+  readonly missedMs: number;
+  readonly missedSinceWallMs: number | null;
+  readonly metSinceMs: number | null;
+  /** Since when it counts as drift; null when it does not. */
+  readonly driftSinceWallMs: number | null;
+  /** It has been watched for long enough to say one or the other. */
+  readonly judged: boolean;
 }
 
 export const NO_SIGHTINGS: ProbeSightings = {
@@ -114,6 +148,8 @@ export const NO_SIGHTINGS: ProbeSightings = {
   looks: 0,
   byName: new Map(),
 };
+
+export const NO_UPKEEP: Upkeep = { set: null, expectations: new Map() };
 
 export const NOTHING_SEEN: Seen = {
   download: null,
@@ -125,6 +161,9 @@ export const NOTHING_SEEN: Seen = {
   stopping: null,
   verifiedMs: new Map(),
   damaged: new Set(),
+  damagedSince: new Map(),
   probes: NO_SIGHTINGS,
+  upkeep: NO_UPKEEP,
+  graphChangedMs: null,
   swept: null,
 };

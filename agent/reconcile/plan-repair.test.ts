@@ -13,7 +13,11 @@ import {
   releaseB as B,
   releaseC as C,
 } from "../model/situation.ts";
+import { NO_SIGHTINGS } from "./observed.ts";
 import { barred, check, outcome, sweptWith } from "../model/table.ts";
+
+const seenA = { seen: { probes: looked(A, true) } };
+const unseen = { seen: { probes: NO_SIGHTINGS } };
 
 check("repair of the committed set", {
   "after a boot its workloads are started, without a gate": [
@@ -77,7 +81,7 @@ check("repair of the committed set", {
     "settled",
   ],
   "a restart waits for its back-off": [
-    { wants: A, active: A, instances: [one(A, "control")], state: { exits: exits(A, "lidar", 3, 1) } },
+    { wants: A, active: A, instances: [one(A, "control")], state: { exits: exits(A, "lidar", 3, 1) }, ...seenA },
     "settled",
   ],
   "it crash-loops weeks after its commit: back to the one before, through the gates": [
@@ -170,7 +174,7 @@ check("repair of the committed set", {
     "clean forget 3.0.0-lidar",
   ],
   "liveness is looked at now and then": [
-    { wants: liveRelease, active: liveRelease, instances: all(liveRelease) },
+    { wants: liveRelease, active: liveRelease, instances: all(liveRelease), ...unseen },
     "probe 5.0.0",
   ],
   "a workload hangs: stopped through the gates, alone (H24)": [

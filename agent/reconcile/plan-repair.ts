@@ -3,7 +3,7 @@ import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { bounceStep } from "./plan-trial.ts";
 import { preparationOf } from "./preparing.ts";
-import { hangingInstance, hasLiveness, isLookDue, isReadyNow } from "./readiness.ts";
+import { hangingInstance, isLookDue, isReadyNow, lookIntervalMs } from "./readiness.ts";
 import { isBarred, type AgentState, type Cause, type Outcome, type Rollback, type SetRef } from "./state.ts";
 import type { RepairAct, Step } from "./step.ts";
 import { stopsOf } from "./stopping.ts";
@@ -44,12 +44,8 @@ function planActive(active: SetRef, manifest: StackManifest, observed: Observed,
   // Two sets never run at once: nothing is started beside a set that is not selected, unless both already run.
   const alone = !hasExtras || runningOf(observed, (instance) => instance.set === digest).length > 0;
   if (next.kind === "start" && alone) return [repair({ do: "start", set: active, workload: next.workload.name })];
-  if (
-    needsLook(observed, manifest, next.kind === "blocked") &&
-    isLookDue(observed, digest, lookIntervalMs(next.kind))
-  ) {
-    return [{ kind: "probe", set: active }];
-  }
+  const lookMs = lookIntervalMs(observed, digest, manifest, next.kind === "blocked");
+  if (lookMs !== undefined && isLookDue(observed, digest, lookMs)) return [{ kind: "probe", set: active }];
   const hanging = hangingInstance(observed, digest, manifest) ?? unreadyInstance(active, manifest, observed);
   return hanging === undefined ? [] : [bounceStep(hanging)];
 }
@@ -106,14 +102,6 @@ function isRecovered(state: AgentState, isLooping: boolean, isReady: boolean): b
   return outcome.to?.manifestDigest === active.manifestDigest;
 }
 
-export function needsLook(observed: Observed, manifest: StackManifest, isBlocked: boolean): boolean {
-  return isBlocked || hasLiveness(manifest) || observed.state.outcome?.kind === "failed";
-}
-
-export function lookIntervalMs(next: "blocked" | "none" | "wait" | "start"): number {
-  return next === "blocked" ? LIMITS.probeIntervalMs : LIMITS.livenessIntervalMs;
-}
-
 /** The good set came back from a failed rollback, runs, and does not become ready: it is restarted now and then. */
 function unreadyInstance(
   active: SetRef,
@@ -125,9 +113,9 @@ function unreadyInstance(
   const digest = active.manifestDigest;
   if (!isUp(observed, digest, manifest) || isReadyNow(observed, digest, manifest)) return undefined;
   const { probes } = observed.seen;
-  const unmet = manifest.healthModel.probes.find((probe) => probes.byName.get(probe.name)?.met === false);
-  const missedMs = (probes.byName.get(unmet?.name ?? "")?.misses ?? 0) * LIMITS.livenessIntervalMs;
-  if (missedMs < LIMITS.unreadyRestartMs) return undefined;
+  const unmet = manifest.healthModel.probes.find((probe) => probes.byName.get(probe.name)?.last.met === false);
+  const unmetSinceMs = probes.byName.get(unmet?.name ?? "")?.unmetSinceMs ?? null;
+  if (unmetSinceMs === null || probes.lookedMs - unmetSinceMs < LIMITS.unreadyRestartMs) return undefined;
   return runningOf(observed, (instance) => instance.set === digest && instance.workload === unmet?.workload)[0];
 }
 

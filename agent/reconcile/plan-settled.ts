@@ -1,8 +1,7 @@
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
-import { lookIntervalMs, needsLook } from "./plan-repair.ts";
 import { fetching, preparationOf } from "./preparing.ts";
-import { untilNextLookMs } from "./readiness.ts";
+import { lookIntervalMs, untilNextLookMs } from "./readiness.ts";
 import type { Step } from "./step.ts";
 import { nextStart, runningOf } from "./workloads.ts";
 
@@ -22,9 +21,8 @@ export function settledStep(observed: Observed): readonly Step[] {
   const next = nextStart(observed, active, manifest);
   const waits: number[] = [LIMITS.idleMs];
   if (next.kind === "wait") waits.push(next.afterMs);
-  if (needsLook(observed, manifest, next.kind === "blocked")) {
-    waits.push(untilNextLookMs(observed, active.manifestDigest, lookIntervalMs(next.kind)));
-  }
+  const lookMs = lookIntervalMs(observed, active.manifestDigest, manifest, next.kind === "blocked");
+  if (lookMs !== undefined) waits.push(untilNextLookMs(observed, active.manifestDigest, lookMs));
   const isDue = isVerifyDue(observed);
   if (isDue && next.kind === "none" && runningOf(observed, () => true).length > 0) {
     return [{ kind: "switch", gate: "none", act: { do: "verify", set: active, role: "target" } }];

@@ -12,6 +12,7 @@ import {
   releaseC as C,
 } from "../model/situation.ts";
 import { check, mid, stagedB, stoppedHere, trouble } from "../model/table.ts";
+import { NO_SIGHTINGS } from "./observed.ts";
 
 check("a trial that stops the old stack", {
   "first stop: the gates are asked in this very pass (H5)": [
@@ -147,7 +148,11 @@ check("a trial on probation", {
     "commit",
   ],
   "its time is over, and the computer was restarted: a fresh look": [
-    { ...mid("probation", { since: earlier(10), poweredMs: 50_000, reboots: 1 }), instances: all(B) },
+    {
+      ...mid("probation", { since: earlier(10), poweredMs: 50_000, reboots: 1 }),
+      instances: all(B),
+      seen: { probes: NO_SIGHTINGS },
+    },
     "probe 2.0.0",
   ],
   "ready again at its end": [

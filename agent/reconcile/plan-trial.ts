@@ -5,10 +5,10 @@ import { LIMITS } from "./limits.ts";
 import type { KnownRelease, Observed } from "./observed.ts";
 import {
   hangingInstance,
-  hasLiveness,
   isLookDue,
   isReadyNow,
   judgeReadiness,
+  lookIntervalMs,
   seconds,
   unmetEvidence,
   untilNextLookMs,
@@ -107,9 +107,8 @@ function planProbation(trial: Trial, release: KnownRelease, desired: Desired, ob
   if (next.kind === "start") {
     return [{ kind: "restart", gate: "none", act: { do: "start", set, workload: next.workload.name } }];
   }
-  const intervalMs = next.kind === "blocked" ? LIMITS.probeIntervalMs : LIMITS.livenessIntervalMs;
-  const looks = next.kind === "blocked" || hasLiveness(manifest);
-  if (looks && isLookDue(observed, digest, intervalMs)) return [{ kind: "probe", set }];
+  const lookMs = lookIntervalMs(observed, digest, manifest, next.kind === "blocked");
+  if (lookMs !== undefined && isLookDue(observed, digest, lookMs)) return [{ kind: "probe", set }];
   const sinceMs = elapsedMs(observed.now, trial.since) ?? 0;
   const poweredMs = trial.poweredMs + sinceMs;
   const leftMs = manifest.healthModel.probationSec * 1000 - poweredMs;
@@ -121,7 +120,7 @@ function planProbation(trial: Trial, release: KnownRelease, desired: Desired, ob
   const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
   const waits = [leftMs, LIMITS.probationCheckpointMs - sinceMs];
   if (next.kind === "wait") waits.push(next.afterMs);
-  if (looks) waits.push(untilNextLookMs(observed, digest, intervalMs));
+  if (lookMs !== undefined) waits.push(untilNextLookMs(observed, digest, lookMs));
   const afterMs = Math.max(1, Math.min(...waits.filter((wait) => wait > 0)));
   return [...bounce, applying("probation", { afterMs, on: ["runtime"] })];
 }

@@ -1,9 +1,11 @@
 import type { Evidence, Probe, StackManifest } from "@muto/spec";
-import type { Instance } from "../ports.ts";
+import type { Instance, ProbeSeen } from "../ports.ts";
 import { LIMITS } from "./limits.ts";
-import type { Observed, ProbeSightings } from "./observed.ts";
+import type { Observed, ProbeSighting, ProbeSightings } from "./observed.ts";
+import { readingOf } from "./readings.ts";
 import { elapsedMs, type Instant, type ProbeBefore } from "./state.ts";
-import { isMet, isUp, workloadState } from "./workloads.ts";
+import { isInDoubt } from "./upkeep.ts";
+import { isMet, isUp, runningOf, workloadState } from "./workloads.ts";
 
 export type Readiness =
   | { readonly kind: "ready"; readonly afterSec: number }
@@ -47,6 +49,26 @@ export function untilNextLookMs(observed: Observed, set: string, intervalMs: num
   return Math.max(0, intervalMs - (observed.now.monotonicMs - probes.lookedMs));
 }
 
+/**
+ * How long after the last look at the probes of a set that should be ready another one is due; undefined when it has none. What
+ * waits for a dependency is looked for often; a hang at its own pace; what is only expected seldom, unless it is missed or the
+ * graph has changed.
+ */
+export function lookIntervalMs(
+  observed: Observed,
+  set: string,
+  manifest: StackManifest,
+  isBlocked: boolean,
+): number | undefined {
+  if (isBlocked) return LIMITS.probeIntervalMs;
+  const isRunning = runningOf(observed, (instance) => instance.set === set).length > 0;
+  if (manifest.healthModel.probes.length === 0 || !isRunning) return undefined;
+  const { upkeep, graphChangedMs, probes } = observed.seen;
+  if (isInDoubt(upkeep) || (graphChangedMs !== null && graphChangedMs >= probes.lookedMs)) return LIMITS.driftRelookMs;
+  const isUrgent = hasLiveness(manifest) || observed.state.outcome?.kind === "failed";
+  return isUrgent ? LIMITS.livenessIntervalMs : LIMITS.driftLookMs;
+}
+
 /** Names of probes that the old stack did not meet just before the switch. */
 export function excusedProbes(before: readonly ProbeBefore[]): ReadonlySet<string> {
   return new Set(before.filter(({ met }) => !met).map(({ probe }) => probe));
@@ -67,11 +89,7 @@ export function unmetEvidence(
     return {
       kind: "probe",
       reasonCode: "READINESS_TIMEOUT",
-      probe: probe.name,
-      workload: probe.workload,
-      probeKind: probe.kind,
-      met: sighting?.met ?? false,
-      seen: sighting?.seen ?? null,
+      ...readingOf(observed, set, probe),
       before: before.find((known) => known.probe === probe.name)?.met ?? null,
       attempts: sighting?.looks ?? 0,
       waitedSec,
@@ -106,12 +124,18 @@ export function hangingInstance(observed: Observed, set: string, manifest: Stack
     if (state.kind !== "running") continue;
     const sighting = observed.seen.probes.set === set ? observed.seen.probes.byName.get(probe.name) : undefined;
     if (sighting?.instanceId !== state.instance.instanceId) continue;
-    if (sighting.misses >= LIMITS.livenessMisses) return state.instance;
+    if (isMissedTooLong(sighting, observed.seen.probes.lookedMs)) return state.instance;
   }
   return undefined;
 }
 
-export function hasLiveness(manifest: StackManifest): boolean {
+/** So many looks in a row, however close together they were made: a look more often must not make a workload hang sooner. */
+function isMissedTooLong({ misses, missedSinceMs }: ProbeSighting, lookedMs: number): boolean {
+  if (missedSinceMs === null || misses < LIMITS.livenessMisses) return false;
+  return lookedMs - missedSinceMs >= (LIMITS.livenessMisses - 1) * LIMITS.livenessIntervalMs;
+}
+
+function hasLiveness(manifest: StackManifest): boolean {
   return manifest.healthModel.probes.some((probe) => probe.liveness);
 }
 
@@ -126,21 +150,22 @@ export function addLook(
     readonly results: readonly {
       readonly probe: Probe;
       readonly instanceId: string | null;
-      readonly met: boolean;
-      readonly seen: number | boolean | null;
+      readonly last: ProbeSeen;
     }[];
   },
 ): ProbeSightings {
   const known = before.set === look.set ? before : undefined;
   const byName = new Map(
-    look.results.map(({ probe, instanceId, met, seen }) => {
+    look.results.map(({ probe, instanceId, last }): readonly [string, ProbeSighting] => {
       const earlier = known?.byName.get(probe.name);
       const same = earlier?.instanceId === instanceId ? earlier : undefined;
-      const misses = met ? 0 : (same?.misses ?? 0) + 1;
-      return [probe.name, { instanceId, met, seen, looks: (earlier?.looks ?? 0) + 1, misses }];
+      return [
+        probe.name,
+        { instanceId, last, looks: (earlier?.looks ?? 0) + 1, ...missesAfter(same, last, look.atMs) },
+      ];
     }),
   );
-  const ready = look.isUp && look.results.every(({ probe, met }) => met || look.excused.has(probe.name));
+  const ready = look.isUp && look.results.every(({ probe, last }) => last.met || look.excused.has(probe.name));
   return {
     set: look.set,
     lookedMs: look.atMs,
@@ -148,6 +173,21 @@ export function addLook(
     looks: (known?.looks ?? 0) + 1,
     byName,
   };
+}
+
+/** What could not be looked at proves no hang (H24): a provider of the graph that is away must not stop what runs. */
+const UNDECIDED: ReadonlySet<ProbeSeen["problem"]> = new Set(["not-seen", "unsupported", "window-not-full"]);
+
+function missesAfter(
+  before: ProbeSighting | undefined,
+  { met, problem }: ProbeSeen,
+  atMs: number,
+): Pick<ProbeSighting, "misses" | "missedSinceMs" | "unmetSinceMs"> {
+  if (met) return { misses: 0, missedSinceMs: null, unmetSinceMs: null };
+  const { misses = 0, missedSinceMs = null } = before ?? {};
+  const unmetSinceMs = before?.unmetSinceMs ?? atMs;
+  if (UNDECIDED.has(problem)) return { misses, missedSinceMs, unmetSinceMs };
+  return { misses: misses + 1, missedSinceMs: missedSinceMs ?? atMs, unmetSinceMs };
 }
 
 /** Whether a set is up and, as of the last look, meets every probe that is not excused. */

@@ -1,10 +1,13 @@
 import type { Evidence, ReasonCode, ReconcileReport, StackRef } from "@muto/spec";
 import { wantedDigest, type Desired } from "./desired.ts";
+import { driftKey, driftOf } from "./drift.ts";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
+import { readingsOf } from "./readings.ts";
 import { isUp } from "./workloads.ts";
 import {
   isBarred,
+  isChanging,
   nextAttempt,
   type AgentState,
   selectedSet,
@@ -15,6 +18,7 @@ import {
   type Trial,
 } from "./state.ts";
 import type { Hold, Step } from "./step.ts";
+import { keptUpSet } from "./upkeep.ts";
 import { isTargetVerified } from "./verified.ts";
 
 /** A reconcile report without what the outbox and the vehicle's key add to it. */
@@ -39,16 +43,29 @@ export function dueReport(desired: Desired, observed: Observed, step: Step): Due
   if (observed.storage === "faulted") return undefined;
   const verdict = verdictOf(desired, observed, step);
   if (verdict === undefined) return undefined;
-  const draft = draftOf(verdict, observed);
+  const drift = driftOf(observed);
+  const draft = draftOf(verdict, observed, drift);
   const { desiredStateRevision, sequence, status, reasonCodes, phase } = draft;
   const shown = status === "applying" ? phase : "";
-  const key = [desiredStateRevision, sequence, status, shown, ...reasonCodes.toSorted()].join(" ");
   const last = observed.state.lastReported;
+  const said = [desiredStateRevision, sequence, status, shown, ...reasonCodes.toSorted()].join(" ");
+  const [lastSaid, lastDrift = ""] = last?.key.split(DRIFT_FOLLOWS) ?? [];
+  const manifest = observed.releases.get(keptUpSet(observed.state) ?? "")?.manifest;
+  // While nobody can say what drifted, nobody says that it is over.
+  const drifted = drift === undefined ? (isChanging(observed.state) ? "" : lastDrift) : driftKey(drift, manifest);
+  const key = drifted === "" ? said : `${said}${DRIFT_FOLLOWS}${drifted}`;
   const sinceMs = last === null ? Number.POSITIVE_INFINITY : observed.now.wallMs - last.atMs;
   // A clock that was set back would otherwise silence the vehicle until it has caught up.
   if (last?.key === key && sinceMs >= 0 && sinceMs < LIMITS.reportRepeatMs) return undefined;
-  return { draft, key, terminal: status === "converged" || status === "failed" || status === "rolled_back" };
+  const isAboutDrift = lastSaid === said && last?.key !== key;
+  if (isAboutDrift && sinceMs >= 0 && sinceMs < LIMITS.driftReportMs) return undefined;
+  const isOutcome = status === "converged" || status === "failed" || status === "rolled_back";
+  // The outcome was said already; what drifts meanwhile must not crowd others out of the outbox.
+  return { draft, key, terminal: isOutcome && !isAboutDrift };
 }
+
+/** Sets what drifted apart from the rest of a key; neither has this character. */
+const DRIFT_FOLLOWS = "|";
 
 interface Verdict extends Pick<
   ReportDraft,
@@ -195,7 +212,7 @@ function applying(about: About, phase: Verdict["phase"]): Verdict {
 
 const REPORTED_EVIDENCE_MAX = 64;
 
-function draftOf(verdict: Verdict, observed: Observed): ReportDraft {
+function draftOf(verdict: Verdict, observed: Observed, drift: ReportDraft["drift"]): ReportDraft {
   const { state } = observed;
   const selected = selectedSet(state);
   return {
@@ -207,6 +224,8 @@ function draftOf(verdict: Verdict, observed: Observed): ReportDraft {
     set: nameOf(selected, observed),
     committed: state.active === null ? null : stackRef(state.active),
     rollbackReady: isTargetVerified(observed),
+    probes: readingsOf(observed),
+    ...(drift !== undefined && { drift }),
   };
 }
 

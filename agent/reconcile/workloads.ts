@@ -137,7 +137,7 @@ export function probesOf(manifest: StackManifest, workload: string): readonly Pr
 export function isMet(observed: Observed, set: string, probe: Probe, instance: Instance | undefined): boolean {
   const { probes } = observed.seen;
   const sighting = probes.set === set ? probes.byName.get(probe.name) : undefined;
-  return sighting !== undefined && sighting.met && sighting.instanceId === (instance?.instanceId ?? null);
+  return sighting !== undefined && sighting.last.met && sighting.instanceId === (instance?.instanceId ?? null);
 }
 
 function restartWaitMs(observed: Observed, set: string, workload: string, manifest: StackManifest): number {

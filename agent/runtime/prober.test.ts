@@ -5,7 +5,7 @@ import { createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { describe, test } from "node:test";
 import type { Probe } from "@muto/spec";
-import type { Instance, InstanceState } from "../ports.ts";
+import type { Instance, InstanceState, ProbeSeen } from "../ports.ts";
 import { processProber } from "./prober.ts";
 
 const RUNNING: InstanceState = { kind: "running", pid: 1, supervised: true };
@@ -36,6 +36,12 @@ const prober = processProber({
 const never = new AbortController().signal;
 const look = (probe: Probe, state: InstanceState | undefined) => prober.look(probe, state && instance(state), never);
 
+/** `wrong-status 503 of 200` */
+function says({ met, problem, seen, required }: ProbeSeen, expected: string): void {
+  assert.equal(met, problem === null);
+  assert.equal(`${problem ?? "met"} ${seen} of ${required}`, expected);
+}
+
 async function listening(server: Server, host: string): Promise<number> {
   server.listen(0, host);
   await once(server, "listening");
@@ -47,18 +53,18 @@ async function listening(server: Server, host: string): Promise<number> {
 describe("probes", () => {
   test("process: running or not", async () => {
     const probe: Probe = { ...base, kind: "process" };
-    assert.deepEqual(await look(probe, RUNNING), { met: true, seen: true });
-    assert.deepEqual(await look(probe, ENDED), { met: false, seen: false });
-    assert.deepEqual(await look(probe, undefined), { met: false, seen: null });
+    says(await look(probe, RUNNING), "met true of true");
+    says(await look(probe, ENDED), "not-running false of true");
+    says(await look(probe, undefined), "not-running null of true");
   });
 
   test("log: seen, never seen, and what cannot be known meets nothing", async () => {
-    assert.deepEqual(await look(log("up", true), RUNNING), { met: true, seen: true });
-    assert.deepEqual(await look(log("up", false), RUNNING), { met: false, seen: true });
-    assert.deepEqual(await look(log("error", false), RUNNING), { met: true, seen: false });
-    assert.deepEqual(await look(log("error", true), ENDED), { met: false, seen: false });
-    assert.deepEqual(await look(log("unknown", true), RUNNING), { met: false, seen: null });
-    assert.deepEqual(await look(log("unknown", false), RUNNING), { met: false, seen: null });
+    says(await look(log("up", true), RUNNING), "met true of true");
+    says(await look(log("up", false), RUNNING), "text-present true of false");
+    says(await look(log("error", false), RUNNING), "met false of false");
+    says(await look(log("error", true), ENDED), "text-missing false of true");
+    says(await look(log("unknown", true), RUNNING), "not-seen null of true");
+    says(await look(log("unknown", false), RUNNING), "not-seen null of false");
   });
 
   for (const host of loopback) {
@@ -69,20 +75,20 @@ describe("probes", () => {
         else response.writeHead(request.url === "/ready" ? 200 : 503).end();
       });
       const port = await listening(server, host);
-      assert.deepEqual(await look(http(port, "/ready"), RUNNING), { met: true, seen: 200 });
-      assert.deepEqual(await look(http(port, "/endless"), RUNNING), { met: true, seen: 200 });
-      assert.deepEqual(await look(http(port, "/starting"), RUNNING), { met: false, seen: 503 });
-      assert.deepEqual(await look(http(port, "/moved"), RUNNING), { met: false, seen: 302 });
-      assert.deepEqual(await look(http(port, "/moved", 302), RUNNING), { met: true, seen: 302 });
-      assert.deepEqual(await look(tcp(port), RUNNING), { met: true, seen: true });
+      says(await look(http(port, "/ready"), RUNNING), "met 200 of 200");
+      says(await look(http(port, "/endless"), RUNNING), "met 200 of 200");
+      says(await look(http(port, "/starting"), RUNNING), "wrong-status 503 of 200");
+      says(await look(http(port, "/moved"), RUNNING), "wrong-status 302 of 200");
+      says(await look(http(port, "/moved", 302), RUNNING), "met 302 of 302");
+      says(await look(tcp(port), RUNNING), "met true of true");
       // Whoever holds the port now, it is not the workload.
-      assert.deepEqual(await look(http(port, "/ready"), ENDED), { met: false, seen: null });
-      assert.deepEqual(await look(tcp(port), ENDED), { met: false, seen: null });
+      says(await look(http(port, "/ready"), ENDED), "not-running null of 200");
+      says(await look(tcp(port), ENDED), "not-running null of true");
       server.closeAllConnections();
       server.close();
       await once(server, "close");
-      assert.deepEqual(await look(http(port, "/ready"), RUNNING), { met: false, seen: null });
-      assert.deepEqual(await look(tcp(port), RUNNING), { met: false, seen: false });
+      says(await look(http(port, "/ready"), RUNNING), "unreachable null of 200");
+      says(await look(tcp(port), RUNNING), "unreachable false of true");
     });
   }
 
@@ -90,8 +96,8 @@ describe("probes", () => {
     const server = createServer((socket) => socket.destroy());
     const port = await listening(server, "127.0.0.2");
     const own = processProber({ saw: async () => null }, "127.0.0.2");
-    assert.deepEqual(await own.look(tcp(port), instance(RUNNING), never), { met: true, seen: true });
-    assert.deepEqual(await look(tcp(port), RUNNING), { met: false, seen: false });
+    says(await own.look(tcp(port), instance(RUNNING), never), "met true of true");
+    says(await look(tcp(port), RUNNING), "unreachable false of true");
     server.close();
     await once(server, "close");
   });
@@ -101,8 +107,8 @@ describe("probes", () => {
     const port = await listening(server, "127.0.0.1");
     const over = new AbortController();
     server.once("connection", () => over.abort());
-    assert.deepEqual(await prober.look(http(port, "/"), instance(RUNNING), over.signal), { met: false, seen: null });
-    assert.deepEqual(await prober.look(tcp(port), instance(RUNNING), over.signal), { met: false, seen: null });
+    says(await prober.look(http(port, "/"), instance(RUNNING), over.signal), "unreachable null of 200");
+    says(await prober.look(tcp(port), instance(RUNNING), over.signal), "not-seen null of null");
     server.close();
     await once(server, "close");
   });
@@ -113,7 +119,7 @@ describe("probes", () => {
       socket.end("hello\r\n\r\n");
     });
     const port = await listening(server, "127.0.0.1");
-    assert.deepEqual(await look(http(port, "/"), RUNNING), { met: false, seen: null });
+    says(await look(http(port, "/"), RUNNING), "unreachable null of 200");
     server.close();
     await once(server, "close");
   });

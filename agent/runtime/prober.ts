@@ -1,8 +1,9 @@
 import { request } from "node:http";
 import { connect } from "node:net";
 import type { Probe } from "@muto/spec";
-import type { Instance, Prober, ProbeSeen } from "../ports.ts";
+import type { GraphReader, Instance, Prober, ProbeSeen } from "../ports.ts";
 import type { OutputSearch } from "./process-runtime.ts";
+import { isGraphProbe, lookAtGraph, met, notMet, type GraphProbe } from "./prober-graph.ts";
 
 export const PROBE_LIMITS = {
   /** For one look at one probe, on both loopback addresses together. */
@@ -18,48 +19,58 @@ function hostsFor(probeAddress: string): readonly string[] {
   return probeAddress === LOOPBACK[0] ? LOOPBACK : [probeAddress];
 }
 
-const UNSEEN: ProbeSeen = { met: false, seen: null };
-
 /**
- * Looks at probes of native workloads. `process`: it runs; `http`: the expected status, redirects are not followed; `tcp`:
- * something accepts a connection; `log`: the text was, or was never, in the output since the start. What is asked of a
- * workload that does not run is not met, except its log.
+ * Looks at probes of native workloads and of containers on the vehicle's own network. `process`: it runs; `http`: the expected
+ * status, redirects are not followed; `tcp`: something accepts a connection; `log`: the text was, or was never, in the output
+ * since the start; the others ask the ROS graph. What is asked of a workload that does not run is not met, except its log.
  */
-export function processProber(output: OutputSearch, probeAddress: string = LOOPBACK[0]): Prober {
+export function processProber(output: OutputSearch, probeAddress: string = LOOPBACK[0], graph?: GraphReader): Prober {
   const hosts = hostsFor(probeAddress);
   return {
     look: async (probe, instance, signal) => {
-      if (instance === undefined) return UNSEEN;
       const limited = AbortSignal.any([signal, AbortSignal.timeout(PROBE_LIMITS.lookMs)]);
-      if (limited.aborted) return UNSEEN;
-      switch (probe.kind) {
-        case "process": {
-          const runs = instance.state.kind === "running";
-          return { met: runs, seen: runs };
-        }
-        case "log":
-          return await lookAtLog(probe, instance, output);
-        case "http":
-        case "tcp":
-          return instance.state.kind === "running" ? await lookAtPort(probe, hosts, limited) : UNSEEN;
-        case "node":
-        case "topic":
-        case "lifecycle":
-        case "service":
-        case "diagnostics":
-          return UNSEEN;
-      }
+      return limited.aborted ? notMet("not-seen", null, null, null) : await look(probe, instance, limited);
     },
   };
+
+  async function look(probe: Probe, instance: Instance | undefined, signal: AbortSignal): Promise<ProbeSeen> {
+    const runs = instance?.state.kind === "running";
+    if (isGraphProbe(probe)) return await lookThrough(probe, runs, signal);
+    switch (probe.kind) {
+      case "process":
+        if (instance === undefined) return notMet("not-running", true, null, null);
+        return runs ? met(true, true, 0) : notMet("not-running", true, false, 0);
+      case "log":
+        return await lookAtLog(probe, instance, output);
+      case "http":
+      case "tcp":
+        return runs ? await lookAtPort(probe, hosts, signal) : notMet("not-running", requiredOf(probe), null, null);
+    }
+  }
+
+  /** A topic is watched from the first look on, so it is asked for although its workload does not run yet. */
+  async function lookThrough(probe: GraphProbe, runs: boolean, signal: AbortSignal): Promise<ProbeSeen> {
+    if (graph === undefined) return notMet("unsupported", null, null, null);
+    if (!runs && probe.kind !== "topic") return notMet("not-running", null, null, null);
+    const seen = await lookAtGraph(probe, graph, signal);
+    return runs ? seen : notMet("not-running", seen.required, null, null);
+  }
+}
+
+function requiredOf(probe: Extract<Probe, { kind: "http" | "tcp" }>): number | boolean {
+  return probe.kind === "http" ? probe.status : true;
 }
 
 async function lookAtLog(
   probe: Extract<Probe, { kind: "log" }>,
-  instance: Instance,
+  instance: Instance | undefined,
   output: OutputSearch,
 ): Promise<ProbeSeen> {
+  if (instance === undefined) return notMet("not-running", probe.seen, null, null);
   const seen = await output.saw(instance.instanceId, probe.text);
-  return { met: seen === probe.seen, seen };
+  if (seen === null) return notMet("not-seen", probe.seen, null, null);
+  if (seen === probe.seen) return met(probe.seen, seen, 0);
+  return notMet(seen ? "text-present" : "text-missing", probe.seen, seen, 0);
 }
 
 async function lookAtPort(
@@ -69,13 +80,14 @@ async function lookAtPort(
 ): Promise<ProbeSeen> {
   for (const host of hosts) {
     if (probe.kind === "tcp") {
-      if (await accepts(host, probe.port, signal)) return { met: true, seen: true };
+      if (await accepts(host, probe.port, signal)) return met(true, true, 0);
       continue;
     }
     const status = await statusOf(host, probe.port, probe.path, signal);
-    if (status !== undefined) return { met: status === probe.status, seen: status };
+    if (status === undefined) continue;
+    return status === probe.status ? met(probe.status, status, 0) : notMet("wrong-status", probe.status, status, 0);
   }
-  return { met: false, seen: probe.kind === "tcp" ? false : null };
+  return notMet("unreachable", requiredOf(probe), probe.kind === "tcp" ? false : null, probe.kind === "tcp" ? 0 : null);
 }
 
 function accepts(host: string, port: number, signal: AbortSignal): Promise<boolean> {

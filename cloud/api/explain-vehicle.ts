@@ -1,5 +1,6 @@
 import { explain } from "../inventory/explain.ts";
 import { intentFor } from "../store/explanation.ts";
+import { latestProbesOf } from "../store/health.ts";
 import { findVehicleRecord, latestReportOf } from "../store/vehicles.ts";
 import { viewTime } from "./server/context.ts";
 import { refuse } from "./server/operation.ts";
@@ -12,5 +13,6 @@ export const explainVehicle: Handler<"explainVehicle"> = async (call, context) =
   const record = await findVehicleRecord(db, id, viewTime(context, call.at));
   if (record === undefined) return refuse("NOT_FOUND", `There is no vehicle ${id}.`, { what: "vehicle", id });
   const intent = await intentFor(db, id);
-  return { status: 200, data: explain({ record, report: await latestReportOf(db, record), ...intent }) };
+  const probes = await latestProbesOf(db, record);
+  return { status: 200, data: explain({ record, report: await latestReportOf(db, record), probes, ...intent }) };
 };

@@ -38,6 +38,8 @@ export const getFleetSummary: Handler<"getFleetSummary"> = async (call, context)
       byStatus: { ...online, offline: vehicles - Object.values(online).reduce((sum, count) => sum + count, 0) },
       byConvergence,
       topReasonCodes: counts.reasons,
+      drifting: counts.drifting,
+      topDrift: counts.drift,
       activeRollouts: rollouts.map(summaryOf),
       restorePending: (await restoreGuard(db)) !== undefined,
     },

@@ -2,12 +2,14 @@ import { REASONS } from "@muto/spec";
 import type {
   AssignmentSummary,
   Evidence,
+  ProbeReadings,
   ReasonCode,
   ReconcileReport,
   RolloutBrief,
   VehicleExplanation,
 } from "@muto/spec";
 import type { VehicleRecord } from "../store/vehicles.ts";
+import { explainDrift } from "./drift-words.ts";
 import { exclusionOf, reasonCodesOf, summaryOf } from "./vehicle-view.ts";
 
 /** What is stored about one vehicle, read at one moment. */
@@ -16,13 +18,14 @@ export interface StoredEvidence {
   readonly report: ReconcileReport | null;
   readonly assignment: AssignmentSummary | null;
   readonly rollout: RolloutBrief | null;
+  readonly probes: ProbeReadings;
 }
 
 /**
  * Why a vehicle is not converged, since when, and what would unblock it: pure, from stored evidence only. Each code comes
  * with the contract's words for it and with the evidence that the vehicle itself gave for it; nothing is guessed.
  */
-export function explain({ record, report, assignment, rollout }: StoredEvidence): VehicleExplanation {
+export function explain({ record, report, assignment, rollout, probes }: StoredEvidence): VehicleExplanation {
   const { status, convergence, connectivity, statusSince } = summaryOf(record);
   return {
     vehicleId: record.id,
@@ -34,6 +37,8 @@ export function explain({ record, report, assignment, rollout }: StoredEvidence)
     reasons: reasonCodesOf(record).map((code) => reasonOf(code, report)),
     assignment,
     lastReport: report,
+    drift: record.drift.map(explainDrift),
+    probes,
     rollout,
     exclusion: exclusionOf(record),
   };

@@ -1,4 +1,12 @@
-import type { ConvergenceStatus, Drift, DriftKind, ReasonCode, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
+import type {
+  ConvergenceStatus,
+  Drift,
+  DriftKind,
+  ReasonCode,
+  ReconcileReport,
+  StackRef,
+  TimelineEventName,
+} from "@muto/spec";
 import { believedTime } from "./times.ts";
 
 /**
@@ -98,7 +106,9 @@ function driftAfter(state: VehicleState, { drift, stack }: ReconcileReport): rea
   if (drift === undefined) return isSameStack ? state.drift : [];
   return drift.map((one) => {
     const known = isSameStack ? state.drift.find((other) => isSameDrift(one, other)) : undefined;
-    return known === undefined || Date.parse(known.since) > Date.parse(one.since) ? one : { ...one, since: known.since };
+    return known === undefined || Date.parse(known.since) > Date.parse(one.since)
+      ? one
+      : { ...one, since: known.since };
   });
 }
 

@@ -105,6 +105,7 @@ function fold(
     const one: Folded = foldReport(state, report, receivedAt);
     state = one.state;
     if (one.timeline !== null) timeline.push({ ...one.timeline, unless: one.late ? "sequence" : "never" });
+    if (one.drift !== null) timeline.push({ ...one.drift, unless: "never" });
   }
   return { state, timeline };
 }
@@ -120,6 +121,7 @@ function stateOf(vehicle: VehicleRow, current: string | null): VehicleState {
     actualRevision: vehicle.actual_revision,
     committed: stackRef(vehicle.committed_name, vehicle.committed_version, vehicle.committed_digest),
     rollbackReady: vehicle.rollback_ready,
+    drift: vehicle.drift,
     lastReconcileAt: vehicle.last_reconcile_at,
     latestReportId: vehicle.latest_report_id,
     sequenceFloor: vehicle.sequence_floor,
@@ -150,6 +152,7 @@ async function saveVehicle(
       committed_version: state.committed?.version ?? null,
       committed_digest: state.committed?.manifestDigest ?? null,
       rollback_ready: state.rollbackReady,
+      drift: JSON.stringify(state.drift),
       last_reconcile_at: state.lastReconcileAt,
       latest_report_id: state.latestReportId,
       last_seen_at: time.at,
@@ -163,6 +166,8 @@ async function saveVehicle(
   const visible =
     state.status !== vehicle.status ||
     vehicle.offline_since !== null ||
+    timeline.some(({ drift }) => drift !== undefined) ||
+    state.drift.length !== vehicle.drift.length ||
     state.actualStack?.manifestDigest !== (vehicle.actual_digest ?? undefined) ||
     state.reasonCodes.join() !== vehicle.reason_codes.join();
   if (visible) await appendVehicleEvents(trx, time, vehicleList([vehicle.id]));

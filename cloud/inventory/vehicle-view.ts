@@ -2,6 +2,7 @@ import { REASONS } from "@muto/spec";
 import type { ReasonCodeList, Vehicle, VehicleEnrolment, VehicleExclusion, VehicleSummary } from "@muto/spec";
 import { readActor } from "../store/actor.ts";
 import type { Db } from "../store/database.ts";
+import { latestProbesOf } from "../store/health.ts";
 import { stackRef } from "../store/stack-ref.ts";
 import { findVehicleRecord, latestReportOf, timelineOf } from "../store/vehicles.ts";
 import type { VehicleRecord } from "../store/vehicles.ts";
@@ -17,6 +18,7 @@ export async function viewVehicle(db: Db, vehicleId: string, time: ViewTime): Pr
     ...summaryOf(record),
     timeline: await timelineOf(db, vehicleId, TIMELINE_EVENTS_MAX),
     latestReport: await latestReportOf(db, record),
+    probes: await latestProbesOf(db, record),
   };
 }
 
@@ -37,6 +39,7 @@ export function summaryOf(record: VehicleRecord): VehicleSummary {
     statusSince: record.silent_since ?? record.status_since,
     safetySnapshot: record.safety,
     rollbackReady: record.rollback_ready,
+    drift: record.drift,
     rolloutId: record.rollout_id,
     enrolment: enrolmentOf(record),
     exclusion: exclusionOf(record),

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { RawBuilder } from "kysely";
 import { REASONS } from "@muto/spec";
-import type { ConvergenceStatus, ReasonCode } from "@muto/spec";
+import type { ConvergenceStatus, DriftKind, ReasonCode } from "@muto/spec";
 import type { Db } from "./database.ts";
 import { onlineSql, silentSql } from "./vehicle-events.ts";
 import type { ViewTime } from "./vehicle-events.ts";
@@ -14,6 +14,10 @@ export interface FleetCounts {
   }[];
   /** Most frequent first. */
   readonly reasons: readonly { readonly code: ReasonCode; readonly vehicles: number }[];
+  /** Vehicles whose stack does not keep every expectation. */
+  readonly drifting: number;
+  /** Most frequent first; a vehicle counts once for each kind. */
+  readonly drift: readonly { readonly drift: DriftKind; readonly vehicles: number }[];
 }
 
 /** Counts every vehicle in service once; `condition` narrows the fleet. */
@@ -35,7 +39,16 @@ export async function countFleet(
     select count(*) as vehicles from vehicles v where ${where} and ${silentSql(time.offlineBefore)}`.execute(db);
   const timeouts = silent.rows.filter(({ vehicles }) => vehicles > 0);
   const all = [...reasons.rows, ...timeouts.map((row) => ({ ...row, code: REASONS.HEARTBEAT_TIMEOUT.code }))];
+  const drifting = sql`${where} and v.drift <> '[]'::jsonb`;
+  const drift = await sql<{ drift: DriftKind; vehicles: number }>`
+    select each.kind as drift, count(distinct v.id) as vehicles from vehicles v
+    cross join lateral (select one ->> 'drift' as kind from jsonb_array_elements(v.drift) as one) as each
+    where ${drifting} group by each.kind order by 2 desc, 1`.execute(db);
+  const drifted = await sql<{ vehicles: number }>`
+    select count(*) as vehicles from vehicles v where ${drifting}`.execute(db);
   return {
+    drifting: drifted.rows[0]?.vehicles ?? 0,
+    drift: drift.rows,
     byConvergence: byConvergence.rows,
     reasons: all.toSorted((a, b) => b.vehicles - a.vehicles || (a.code < b.code ? -1 : 1)),
   };

@@ -1,7 +1,8 @@
 import { sql } from "kysely";
 import type { Selectable } from "kysely";
-import type { Facts, HealthReport, SafetySnapshot } from "@muto/spec";
+import type { Facts, HealthReport, ProbeReadings, SafetySnapshot } from "@muto/spec";
 import type { Db } from "./database.ts";
+import type { VehicleRow } from "./reports.ts";
 import type { HealthReportsTable } from "./tables.ts";
 import { appendVehicleEvents } from "./vehicle-events.ts";
 import type { ViewTime } from "./vehicle-events.ts";
@@ -81,6 +82,21 @@ async function saveReports(trx: Db, heartbeats: readonly Heartbeat[]): Promise<v
       or health_reports.received_at < excluded.received_at - ${HISTORY_BUCKET_MS} * interval '1 millisecond'`.execute(
     trx,
   );
+}
+
+/**
+ * The last look at every probe, of the newest heartbeat of the installation that counts. Empty when that speaks of another
+ * stack than the vehicle's newest report does.
+ */
+export async function latestProbesOf(db: Db, vehicle: VehicleRow): Promise<ProbeReadings> {
+  const row = await db
+    .selectFrom("health_reports")
+    .select("body")
+    .where("vehicle_id", "=", vehicle.id)
+    .where("slot", "=", LATEST_SLOT)
+    .executeTakeFirst();
+  if (row === undefined || row.body.installId !== vehicle.install_id) return [];
+  return row.body.stack?.manifestDigest === vehicle.actual_digest ? (row.body.probes ?? []) : [];
 }
 
 /** Newest first; the newest is always the latest, the others are about ten minutes apart. */

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Selectable } from "kysely";
-import type { PlainReconcileReport, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
+import type { DriftKind, PlainReconcileReport, ReconcileReport, StackRef, TimelineEventName } from "@muto/spec";
 import type { Db } from "./database.ts";
 import type { ReconcileReportsTable, VehiclesTable } from "./tables.ts";
 
@@ -170,6 +170,7 @@ export interface NewTimelineRow {
   readonly rolloutId?: string | null;
   readonly stack: StackRef | null;
   readonly reasonCodes: readonly string[];
+  readonly drift?: readonly DriftKind[];
   /** What it must not repeat: `sequence` skips it when the vehicle has the same event for its sequence, `time` for its time. */
   readonly unless: "never" | "sequence" | "time";
 }
@@ -184,11 +185,11 @@ export async function appendTimeline(db: Db, vehicleId: string, entries: readonl
     stack_digest: entry.stack?.manifestDigest ?? null,
   }));
   const inserted = await sql`
-    insert into timeline (vehicle_id, at, event, sequence, revision, rollout_id, stack_name, stack_version, stack_digest, reason_codes)
+    insert into timeline (vehicle_id, at, event, sequence, revision, rollout_id, stack_name, stack_version, stack_digest, reason_codes, drift)
     select ${vehicleId}, e.at, e.event, e.sequence, e.revision, e."rolloutId", e.stack_name, e.stack_version, e.stack_digest,
-      array(select jsonb_array_elements_text(e."reasonCodes"))
+      array(select jsonb_array_elements_text(e."reasonCodes")), array(select jsonb_array_elements_text(coalesce(e.drift, '[]')))
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as e (at timestamptz, event text, sequence bigint, revision text,
-      "rolloutId" text, stack_name text, stack_version text, stack_digest text, "reasonCodes" jsonb, unless text)
+      "rolloutId" text, stack_name text, stack_version text, stack_digest text, "reasonCodes" jsonb, drift jsonb, unless text)
     where not exists (
       select 1 from timeline t where t.vehicle_id = ${vehicleId} and t.event = e.event
         and ((e.unless = 'sequence' and t.sequence = e.sequence)

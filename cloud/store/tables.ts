@@ -5,6 +5,8 @@ import type {
   Compatibility,
   ConvergenceStatus,
   DesiredStateRollout,
+  DriftKind,
+  DriftList,
   Envelope,
   Facts,
   FleetEvent,
@@ -62,6 +64,8 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 
 /** A JSON column that may be null. */
 type NullableJson<T> = ColumnType<T | null, string | null, string | null>;
+/** A JSON column with a default. */
+type JsonWithDefault<T> = ColumnType<T, string | undefined, string>;
 type AnyJson = ColumnType<Json, string, string>;
 /** A column with a default, never changed after. */
 type Defaulted<T> = ColumnType<T, T | undefined, T>;
@@ -96,6 +100,7 @@ export interface VehiclesTable {
   readonly safety: NullableJson<SafetySnapshot>;
   readonly safety_at: string | null;
   readonly rollback_ready: boolean | null;
+  readonly drift: JsonWithDefault<DriftList>;
   readonly committed_name: string | null;
   readonly committed_version: string | null;
   readonly committed_digest: string | null;
@@ -133,6 +138,7 @@ export interface TimelineTable {
   readonly vehicle_id: string;
   readonly at: string;
   readonly event: TimelineEventName;
+  readonly drift: Defaulted<readonly DriftKind[]>;
   readonly sequence: number | null;
   readonly revision: string | null;
   readonly rollout_id: string | null;

@@ -60,7 +60,7 @@ export async function findVehicleRecord(db: Db, vehicleId: string, time: ViewTim
 export async function timelineOf(db: Db, vehicleId: string, limit: number): Promise<readonly TimelineEvent[]> {
   const rows = await db
     .selectFrom("timeline")
-    .select(["event", "at", "revision", "reason_codes"])
+    .select(["event", "at", "revision", "reason_codes", "drift"])
     .where("vehicle_id", "=", vehicleId)
     .orderBy("at", "desc")
     .orderBy("id", "desc")
@@ -71,6 +71,7 @@ export async function timelineOf(db: Db, vehicleId: string, limit: number): Prom
     at: row.at,
     desiredStateRevision: row.revision,
     reasonCodes: row.reason_codes,
+    ...(row.drift.length > 0 && { drift: row.drift }),
   }));
 }
 
