@@ -108,7 +108,7 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
     http: systemHttp(),
     mqtt: config.mqtt === undefined ? undefined : createMqttConnector({ url: config.mqtt.url, clock, random, logger }),
     runtime,
-    prober: processProber(runtime, config.runtime.probeAddress),
+    prober: processProber(runtime, config.runtime.probeAddress, signals.graph),
     graph: signals.graph,
     signals,
     changeFlag: createChangeFlag({ disk, file: config.changeInProgress.file, tell: (change) => signals.tell(change) }),
