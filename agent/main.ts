@@ -18,7 +18,7 @@ import { openAgent, type RunEnd } from "./open-agent.ts";
 import type { AgentPorts } from "./ports.ts";
 import { serveView } from "./check/view-server.ts";
 import { lockAgentState } from "./runtime/agent-lock.ts";
-import { openRuntime } from "./runtime/open-runtime.ts";
+import { openRuntime, type OpenNative } from "./runtime/open-runtime.ts";
 import { procTable } from "./runtime/process-table.ts";
 import { processProber } from "./runtime/prober.ts";
 import { HOST_VARIABLES } from "./runtime/workload-config.ts";
@@ -34,6 +34,8 @@ export interface RunAgentOptions {
   /** Takes one line of JSON, newline included. */
   readonly log: (line: string) => void;
   readonly level?: LogLevel;
+  /** Left out by the confined agent, which runs containers alone. */
+  readonly openNative?: OpenNative;
 }
 
 /** What the process should exit with. */
@@ -54,6 +56,9 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   const loaded = await loadAgentConfig(disk, options.configFile);
   if (!loaded.ok) return refuse(logger, loaded.code, loaded.problems);
   const { config, warnings } = loaded;
+  if (options.openNative === undefined && config.runtime.adapter !== "none") {
+    return refuse(logger, "CONFIG_INVALID", ["this agent runs no native workloads: set runtime.adapter to none"]);
+  }
   for (const warning of warnings) logger.warn("configuration", { warning });
   const trust = await readTrust(disk, config.trustFile);
   if (!trust.ok) return refuse(logger, "TRUST_UNUSABLE", [trust.problem]);
@@ -79,9 +84,10 @@ interface Serving extends Pick<AgentPorts, "clock" | "disk" | "logger"> {
   readonly roots: TrustRoots;
   readonly bootId: string;
   readonly signal: AbortSignal;
+  readonly openNative?: OpenNative;
 }
 
-async function serve({ clock, disk, logger, config, roots, bootId, signal }: Serving): Promise<void> {
+async function serve({ clock, disk, logger, config, roots, bootId, signal, openNative }: Serving): Promise<void> {
   await using open = new AsyncDisposableStack();
   const random = systemRandom();
   const boot = { id: async () => bootId };
@@ -91,15 +97,19 @@ async function serve({ clock, disk, logger, config, roots, bootId, signal }: Ser
   const technician = createTechnicianReader({ disk, stateDir, clock, boot, uptime: systemUptime() });
   const signals = open.use(await openSignals({ config, clock, random, logger, technician }));
   const runtime = open.use(
-    await openRuntime(config, {
-      disk,
-      clock,
-      logger,
-      runs,
-      bootId,
-      nodePath: process.execPath,
-      host: hostEnvironment(),
-    }),
+    await openRuntime(
+      config,
+      {
+        disk,
+        clock,
+        logger,
+        runs,
+        bootId,
+        nodePath: process.execPath,
+        host: hostEnvironment(),
+      },
+      openNative,
+    ),
   );
   const ports: AgentPorts = {
     clock,

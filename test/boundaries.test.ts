@@ -63,6 +63,12 @@ const planted: readonly (readonly [what: string, path: string, text: string, rul
     /meet only in spec/,
   ],
   [
+    "a process started outside the native adapters",
+    "agent/runtime/oci/a.ts",
+    'import { spawn } from "node:child_process";\nexport const y = spawn;\n',
+    /Only the native adapters/,
+  ],
+  [
     "the cloud reaching into the agent",
     "cloud/main.ts",
     'import { x } from "@muto/agent/main";\nexport const y = x;\n',

@@ -24,7 +24,13 @@ const run: Command = {
   options: config,
   run: async (input, io) => {
     const { runAgent } = await import("@muto/agent/main");
-    return await runAgent({ configFile: resolve(input.required("config")), signal: io.signal, log: io.error });
+    const { openNativeRuntime } = await import("@muto/agent/runtime/native-runtime");
+    return await runAgent({
+      configFile: resolve(input.required("config")),
+      signal: io.signal,
+      log: io.error,
+      openNative: openNativeRuntime,
+    });
   },
 };
 
