@@ -8,6 +8,10 @@ export interface Io {
   readonly error: (text: string) => void;
   /** True when standard output is a terminal: progress may redraw itself. */
   readonly terminal: boolean;
+  /** The same of standard error. */
+  readonly errorTerminal: boolean;
+  /** This computer's, in the words of container images: amd64, arm64. */
+  readonly architecture: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly http: HttpClient;
   readonly clock: Clock;

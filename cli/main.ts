@@ -20,6 +20,8 @@ const io: Io = {
   out: (text) => process.stdout.write(text),
   error: (text) => process.stderr.write(text),
   terminal: process.stdout.isTTY,
+  errorTerminal: process.stderr.isTTY,
+  architecture: process.arch === "x64" ? "amd64" : process.arch,
   environment: process.env,
   http: systemHttp(),
   clock: systemClock(),

@@ -16,6 +16,8 @@ async function run(args: readonly string[], overrides: Partial<Io> = {}) {
       printed.error += text;
     },
     terminal: false,
+    errorTerminal: false,
+    architecture: "amd64",
     environment: { MUTO_TOKEN: "token" },
     http: async () => {
       throw new Error("connection refused");

@@ -1,4 +1,4 @@
-import type { StackRef } from "@muto/spec";
+import type { Release, StackRef } from "@muto/spec";
 import type { Input } from "./command.ts";
 import type { Io } from "./io.ts";
 
@@ -49,4 +49,16 @@ export function defined<T extends object>(value: T): { readonly [Key in keyof T]
     ...entries.map(([key, one]) => ({ [key]: one })),
   );
   return clean;
+}
+
+export function signatureText(release: Release): string {
+  const { signaturePresent, signatureVerified } = release.security;
+  return signatureVerified ? "verified" : signaturePresent ? "NOT VERIFIED" : "none";
+}
+
+/** 950 B, 12 kB, 3.4 MB, 1.25 GB: decimal units, as registries and disks count. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1_000_000) return `${Math.round(bytes / 1000)} kB`;
+  return bytes < 1_000_000_000 ? `${(bytes / 1_000_000).toFixed(1)} MB` : `${(bytes / 1_000_000_000).toFixed(2)} GB`;
 }

@@ -1,4 +1,6 @@
 import { isDigest } from "./digest.ts";
+import { platformIn } from "./platform.ts";
+import type { Platform } from "./platform.ts";
 
 /** A content descriptor as manifests and indexes carry it; only what Muto uses. */
 export interface Descriptor {
@@ -7,6 +9,8 @@ export interface Descriptor {
   readonly sizeBytes: number;
   readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** In an index: what the image is for. */
+  readonly platform?: Platform;
 }
 
 /** Reads one descriptor from a parsed manifest; undefined when anything about it is not as the image specification says. */
@@ -19,24 +23,27 @@ export function parseDescriptor(value: unknown): Descriptor | undefined {
   if (artifactType !== undefined && typeof artifactType !== "string") return undefined;
   const notes = annotations === undefined || annotations === null ? undefined : stringRecord(annotations);
   if (annotations !== undefined && annotations !== null && notes === undefined) return undefined;
+  const platform = platformIn(value["platform"]);
   return {
     mediaType,
     digest,
     sizeBytes: size,
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(notes === undefined ? {} : { annotations: notes }),
+    ...(platform === undefined ? {} : { platform }),
   };
 }
 
 /** A descriptor as it is written into a manifest. */
 export function descriptorJson(descriptor: Descriptor): Readonly<Record<string, unknown>> {
-  const { mediaType, digest, sizeBytes, artifactType, annotations } = descriptor;
+  const { mediaType, digest, sizeBytes, artifactType, annotations, platform } = descriptor;
   return {
     mediaType,
     digest,
     size: sizeBytes,
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(annotations === undefined ? {} : { annotations }),
+    ...(platform === undefined ? {} : { platform }),
   };
 }
 

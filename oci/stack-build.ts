@@ -1,18 +1,21 @@
 import { join } from "node:path";
 import type { Disk } from "@muto/kit/disk";
 import { MEDIA_TYPES } from "@muto/spec";
-import type { StackManifest } from "@muto/spec";
+import type { Problem, StackManifest } from "@muto/spec";
+import { archiveProblems, checkArchive, contentOfFolder, contentOfListing } from "./archive-check.ts";
+import type { ArchiveContent } from "./archive-check.ts";
 import { bytesSource, fileSource } from "./blob-source.ts";
 import type { BlobSource } from "./blob-source.ts";
 import { isRecord } from "./descriptor.ts";
 import { createDigester, digestHex, digestOf } from "./digest.ts";
-import type { ContentId } from "./digest.ts";
+import type { ContentId, Digester } from "./digest.ts";
 import type { SourceImage } from "./image-source.ts";
 import { PackError, packFolder } from "./pack.ts";
 import type { PackProblem } from "./pack.ts";
 import { encodeStackArtifact, parseStackArtifact, parseStackConfig, parseStackImages } from "./stack-artifact.ts";
 import type { ArtifactRefusal, StackLayer } from "./stack-artifact.ts";
 import type { DescribedStack } from "./stack-pull.ts";
+import type { UnpackProblem } from "./unpack.ts";
 
 /** A stack artifact ready to be pushed: what describes it in memory, everything else where it can be read from. */
 export interface BuiltStack extends DescribedStack {
@@ -23,7 +26,7 @@ export interface BuiltStack extends DescribedStack {
 export interface StackSource {
   /** The stack manifest as parsed from its file; `archive` and `image` of each workload are filled in from what follows. */
   readonly manifest: Readonly<Record<string, unknown>>;
-  /** Absolute path of the folder to pack for each native workload, by the workload's name. */
+  /** Absolute path of the folder to pack, or of the `tar.gz` to take as it is, for each native workload by its name. */
   readonly folders: ReadonlyMap<string, string>;
   /** The image of each container, by the workload's name. */
   readonly images?: ReadonlyMap<string, SourceImage>;
@@ -34,16 +37,34 @@ export interface StackSource {
 export type StackBuildResult =
   | { readonly ok: true; readonly built: BuiltStack }
   | ArtifactRefusal
-  | { readonly ok: false; readonly problem: "cannot-pack"; readonly cause: PackProblem; readonly path: string };
+  | { readonly ok: false; readonly problem: "cannot-pack"; readonly cause: PackProblem; readonly path: string }
+  | {
+      readonly ok: false;
+      readonly problem: "cannot-unpack";
+      readonly cause: UnpackProblem;
+      /** Of the archive. */
+      readonly path: string;
+      /** Inside the archive. */
+      readonly entry?: string;
+    };
 
-/** Packs every workload's folder, and makes the manifest that names them all. What reading would refuse is refused here. */
+/**
+ * Packs every workload's folder, and makes the manifest that names everything. What reading would refuse is refused here, and so is
+ * a program that is not in its archive.
+ */
 export async function buildStackArtifact(disk: Disk, source: StackSource): Promise<StackBuildResult> {
   try {
     const packed = new Map<string, PackedArchive>();
-    for (const folder of new Set(source.folders.values())) {
-      packed.set(folder, await packToFile(disk, folder, source.outputFolder));
+    for (const path of new Set(source.folders.values())) {
+      const isFile = (await disk.stat(path))?.kind === "file";
+      const archive = isFile ? await takeArchive(disk, path) : await packToFile(disk, path, source.outputFolder);
+      if ("problem" in archive) return archive;
+      packed.set(path, archive);
     }
-    return assemble(source, packed);
+    const result = assemble(source, packed);
+    if (!result.ok) return result;
+    const problems = await missingPrograms(source, packed, result.built.stack);
+    return problems.length === 0 ? result : { ok: false, problem: "not-a-stack-manifest", problems };
   } catch (error) {
     if (!(error instanceof PackError)) throw error;
     return { ok: false, problem: "cannot-pack", cause: error.problem, path: error.path };
@@ -52,7 +73,49 @@ export async function buildStackArtifact(disk: Disk, source: StackSource): Promi
 
 interface PackedArchive extends ContentId {
   readonly source: BlobSource;
+  readonly content: ArchiveContent;
 }
+
+async function missingPrograms(
+  source: StackSource,
+  packed: ReadonlyMap<string, PackedArchive>,
+  { workloads }: StackManifest,
+): Promise<readonly Problem[]> {
+  const problems: Problem[] = [];
+  for (const [index, workload] of workloads.entries()) {
+    const archive = packed.get(source.folders.get(workload.name) ?? "");
+    if (workload.type !== "native" || archive === undefined) continue;
+    problems.push(...(await archiveProblems(workload, archive.content, `/workloads/${index}`)));
+  }
+  return problems;
+}
+
+/** An archive that somebody made: its bytes stay, after they were read as a vehicle will read them. */
+async function takeArchive(
+  disk: Disk,
+  path: string,
+): Promise<PackedArchive | Extract<StackBuildResult, { readonly problem: "cannot-unpack" }>> {
+  const digester = createDigester();
+  const checked = await checkArchive(hashed(disk, path, digester));
+  if (!checked.ok) {
+    const entry = checked.path === undefined ? {} : { entry: checked.path };
+    return { ok: false, problem: "cannot-unpack", cause: checked.problem, path, ...entry };
+  }
+  const source = fileSource(disk, path);
+  return { digest: digester.digest(), sizeBytes: digester.sizeBytes(), source, content: contentOfListing(checked) };
+}
+
+async function* hashed(disk: Disk, path: string, digester: Digester): AsyncGenerator<Uint8Array> {
+  await using file = await disk.open(path, "read");
+  for (;;) {
+    const piece = await file.read(digester.sizeBytes(), READ_BYTES);
+    if (piece.byteLength === 0) return;
+    digester.update(piece);
+    yield piece;
+  }
+}
+
+const READ_BYTES = 1024 * 1024;
 
 async function packToFile(disk: Disk, folder: string, outputFolder: string): Promise<PackedArchive> {
   const temporary = join(outputFolder, "archive.partial");
@@ -70,7 +133,12 @@ async function packToFile(disk: Disk, folder: string, outputFolder: string): Pro
   const path = join(outputFolder, `${digestHex(digest)}.tar.gz`);
   await disk.rename(temporary, path);
   await disk.syncFolder(outputFolder);
-  return { digest, sizeBytes: digester.sizeBytes(), source: fileSource(disk, path) };
+  return {
+    digest,
+    sizeBytes: digester.sizeBytes(),
+    source: fileSource(disk, path),
+    content: contentOfFolder(disk, folder),
+  };
 }
 
 /** Layers in the order of the workloads: archives first, then each image's manifest, configuration and layers. */
@@ -137,10 +205,9 @@ function described(
   const images = parseStackImages(manifests, artifact.artifact);
   if (!images.ok) return images;
   const { blobs } = layers;
-  const made: StackManifest = stack;
   return {
     ok: true,
-    built: { artifact: artifact.artifact, stack: made, images: images.images, manifestBytes, configBytes, blobs },
+    built: { artifact: artifact.artifact, stack, images: images.images, manifestBytes, configBytes, blobs },
   };
 }
 

@@ -27,16 +27,15 @@ function workloadProblems({ workloads }: StackManifest, workload: Workload, inde
     if (!names.includes(needed)) problems.push({ path: `${path}/dependsOn/${at}`, message: "names no workload" });
   }
   for (const name of Object.keys(workload.env)) {
-    if (name.startsWith(OWN_VARIABLES))
-      problems.push({ path: `${path}/env`, message: `${name} is set by the vehicle` });
+    if (OWN_VARIABLES.test(name)) problems.push({ path: `${path}/env`, message: `${name} is set by the vehicle` });
   }
   problems.push(...parameterProblems(workload, path));
   problems.push(...(workload.type === "native" ? pathProblems(workload, path) : containerProblems(workload, path)));
   return problems;
 }
 
-/** Variables by which the agent tells a workload who it is, and knows it again. */
-const OWN_VARIABLES = "MUTO_";
+/** Variables by which the agent tells a workload who it is, and knows it again. What simulated vehicles read is the stack's to say. */
+const OWN_VARIABLES = /^MUTO_(?!SIM_)/;
 
 /** How a parameter file is named in an argument; anything else that begins like it is a mistake that would only show on the road. */
 const PARAMS = /\$\(params(?: ([a-z0-9][a-z0-9._-]{0,62})\))?/g;
