@@ -1,11 +1,15 @@
+import { benchDdsFuzz } from "./dds-fuzz.ts";
 import { benchFleet } from "./fleet.ts";
 
 /** `npm run bench -- NAME [OPTIONS]`: measures one thing on this machine and fails when what it saw was not right. */
-const benches: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = { fleet: benchFleet };
+const benches: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  "dds-fuzz": benchDdsFuzz,
+  fleet: benchFleet,
+};
 
 const [name = "", ...args] = process.argv.slice(2);
 const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
 if (bench === undefined) {
-  console.error(`usage: npm run bench -- ${Object.keys(benches).join(" | ")} [--vehicles 2000] [--minutes 3]`);
+  console.error(`usage: npm run bench -- ${Object.keys(benches).join(" | ")} [OPTIONS]`);
   process.exitCode = 2;
 } else process.exitCode = await bench(args);

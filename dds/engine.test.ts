@@ -97,7 +97,14 @@ function peerOf({ engine, seen }: World, digit: string, littleEndian = true) {
           [PID.endpointGuid, (writer) => writer.raw(bytesOf(guidOf(prefix, entity)))],
           [PID.topicName, textValue(topic)],
           [PID.typeName, textValue(type)],
-          [PID.reliability, (writer) => writer.u32(qos.reliability === "reliable" ? 2 : 1).i32(0).u32(0)], // prettier-ignore
+          [
+            PID.reliability,
+            (writer) =>
+              writer
+                .u32(qos.reliability === "reliable" ? 2 : 1)
+                .i32(0)
+                .u32(0),
+          ],
           [PID.durability, (writer) => writer.u32(qos.durability === "volatile" ? 0 : 1)],
         ],
         littleEndian,

@@ -139,7 +139,11 @@ export class Engine {
         this.#drop(peer);
         continue;
       }
-      if (inputIsDue(peer.publications, nowMs)) this.#answer(peer, peer.publications, peer.address);
+      if (inputIsDue(peer.publications, nowMs)) {
+        // A peer that has never said what it publishes may not have heard our greeting: its receivers start late.
+        if (!peer.publications.stream.synchronized) this.#options.send(this.#announcement, peer.address);
+        this.#answer(peer, peer.publications, peer.address);
+      }
       if (peer.acknowledged < this.#ownReaders.last && nowMs >= peer.remindAgainMs) this.#remind(peer);
     }
     for (const subscription of this.subscriptions)

@@ -77,7 +77,12 @@ describe("announcements", () => {
       userTraffic: [address],
     });
     const leaseOf = (value: ParameterValue) =>
-      readParticipant(parameterList([[PID.participantGuid, guidValue], [PID.leaseDuration, value]]))?.leaseMs; // prettier-ignore
+      readParticipant(
+        parameterList([
+          [PID.participantGuid, guidValue],
+          [PID.leaseDuration, value],
+        ]),
+      )?.leaseMs;
     assert.equal(
       leaseOf((writer) => writer.u32(0x7fffffff).u32(0xffffffff)),
       LIMITS.leaseMsMax,

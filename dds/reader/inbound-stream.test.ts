@@ -107,16 +107,19 @@ describe("reliable", () => {
   });
 
   test("over any network that repeats, reorders and loses, every sample comes once and in order", () => {
-    const steps = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom("data", "heartbeat", "gap")), {
-      maxLength: 200,
-    });
+    const number = fc.integer({ min: 1, max: 40 });
+    const kind = fc.constantFrom("data", "heartbeat", "gap", "range", "settle");
+    const steps = fc.array(fc.tuple(number, number, kind), { maxLength: 200 });
     fc.assert(
       fc.property(steps, fc.boolean(), (events, history) => {
-        const { stream, delivered, budget } = open({ reliable: true, history });
-        for (const [sequence, kind] of events) {
-          if (kind === "data") stream.data(sequence, "", 3);
-          else if (kind === "heartbeat") stream.heartbeat(1, sequence);
-          else stream.gap(sequence, { base: sequence, members: [sequence] });
+        const { stream, delivered, budget, counters } = open({ reliable: true, history });
+        for (const [sequence, other, event] of events) {
+          if (event === "data") stream.data(sequence, "", 3);
+          else if (event === "heartbeat") stream.heartbeat(Math.min(sequence, other), Math.max(sequence, other));
+          else if (event === "gap") stream.gap(sequence, { base: sequence, members: [sequence] });
+          else if (event === "range") stream.gap(sequence, { base: other, members: [] });
+          else stream.settle();
+          assert.ok(counters.lost >= 0 && budget.left <= LIMITS.heldBytesMax);
         }
         // The writer repeats what is asked for until nothing is.
         stream.heartbeat(1, 40);

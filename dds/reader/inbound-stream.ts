@@ -81,7 +81,7 @@ export class InboundStream<Item> {
   /** The writer has the samples from `first` to `last`. */
   heartbeat(first: number, last: number): void {
     if (!this.#reliable) return;
-    this.#next ??= this.#history ? first : last + 1;
+    this.#next ??= this.#history ? Math.min(first, this.#lowestHeld()) : last + 1;
     this.#announcedLast = Math.max(this.#announcedLast, last);
     this.#skipTo(first);
   }
@@ -164,9 +164,19 @@ export class InboundStream<Item> {
       const gap = this.#gaps.find(([from, to]) => from <= at && at < to);
       if (gap === undefined) break;
       this.#next = gap[1];
+      this.#forgetHeldBelow(gap[1]);
     }
     const next = this.#next;
     if (next !== undefined && this.#gaps.length > 0) this.#gaps = this.#gaps.filter(([, to]) => to > next);
+  }
+
+  /** A writer that says of a sample which it sent that it will never come contradicts itself; what it weighs must come back. */
+  #forgetHeldBelow(next: number): void {
+    for (const [sequence, { bytes }] of this.#held) {
+      if (sequence >= next) continue;
+      this.#held.delete(sequence);
+      this.#environment.budget.left += bytes;
+    }
   }
 
   #addGap(from: number, to: number): void {

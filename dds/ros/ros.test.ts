@@ -54,7 +54,11 @@ describe("nodes of a participant", () => {
   function info(gidBytes: 16 | 24, littleEndian: boolean, names: readonly (readonly [string, string])[]): Uint8Array {
     const writer = new ByteWriter(littleEndian);
     const gid = () => writer.raw(new Uint8Array(gidBytes).fill(1, 0, 16));
-    const text = (value: string) => writer.align(4).u32(value.length + 1).raw(Buffer.from(`${value}\0`)); // prettier-ignore
+    const text = (value: string) =>
+      writer
+        .align(4)
+        .u32(value.length + 1)
+        .raw(Buffer.from(`${value}\0`));
     gid();
     writer.u32(names.length);
     for (const [namespace, name] of names) {
@@ -71,7 +75,10 @@ describe("nodes of a participant", () => {
   for (const gidBytes of [16, 24] as const)
     for (const littleEndian of [true, false])
       test(`Gids of ${gidBytes} bytes, ${littleEndian ? "little" : "big"}-endian`, () => {
-        const names = [["/perception", "lidar"], ["/", "planner"]] as const; // prettier-ignore
+        const names = [
+          ["/perception", "lidar"],
+          ["/", "planner"],
+        ] as const;
         assert.deepEqual(readNodes(info(gidBytes, littleEndian, names)), ["/perception/lidar", "/planner"]);
         // A participant without nodes: with Gids of 24 bytes, the shorter form would find nothing as well, and bytes left over.
         assert.deepEqual(readNodes(info(gidBytes, littleEndian, [])), []);
