@@ -12,6 +12,7 @@ import { createMemory } from "./memory.ts";
 import { judgeAccepted, takeOffer, type OfferedAssignment } from "./offers.ts";
 import { observe, readGates, type ObserveServices } from "./observe.ts";
 import { desiredOf, type Desired } from "./reconcile/desired.ts";
+import { graphAbility } from "./signals/graph-provider.ts";
 import { LIMITS } from "./reconcile/limits.ts";
 import type { Observed } from "./reconcile/observed.ts";
 import { asksForGates, planNext } from "./reconcile/plan.ts";
@@ -120,7 +121,8 @@ class ReconcileLoop implements Agent {
     await this.#tellVehicle();
     const seen = await observe(this.#services, this.#nextChangeId);
     this.#lastSeen = seen.instances;
-    const desired = desiredOf(seen.state, this.#services.config, this.#release);
+    const { config, graph } = this.#services;
+    const desired = desiredOf(seen.state, config, graphAbility(config.signals, graph), this.#release);
     const gates = asksForGates(desired, seen) ? await readGates(this.#services, seen) : undefined;
     const observed = { ...seen, gates };
     return { step: planNext(desired, observed), observed, desired };

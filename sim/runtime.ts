@@ -1,6 +1,7 @@
 import type { Instance, PrepareResult, ProbeSeen, Prober, Runtime, SetOnDisk, StartResult } from "@muto/agent/ports";
 import { ModelGraph } from "@muto/agent/model/graph";
-import { isGraphProbe, lookAtGraph, met, notMet } from "@muto/agent/runtime/prober-graph";
+import { isGraphProbe } from "@muto/agent/reconcile/graph-probe";
+import { lookAtGraph, met, notMet } from "@muto/agent/runtime/prober-graph";
 import type { Clock } from "@muto/kit/clock";
 import type { Probe, Workload } from "@muto/spec";
 

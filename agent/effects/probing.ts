@@ -54,7 +54,7 @@ function upkeepAfter(
     atWallMs: clock.wallMs(),
     wasReady: state.trial !== null,
     readinessTimeoutSec: manifest.healthModel.readinessTimeoutSec,
-    results: results.map(({ probe: { name }, last }) => ({ name, seen: last })),
+    results: results.map(({ probe: { name, kind }, last }) => ({ name, kind, seen: last })),
   });
 }
 

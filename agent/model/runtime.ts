@@ -9,7 +9,9 @@ import type {
   StartResult,
   StopResult,
 } from "../ports.ts";
-import { isGraphProbe, lookAtGraph, met, notMet } from "../runtime/prober-graph.ts";
+import { isGraphProbe } from "../reconcile/graph-probe.ts";
+import { lookAtGraph, met, notMet } from "../runtime/prober-graph.ts";
+import type { ModelRelease } from "./release.ts";
 import type { ModelClock } from "./clock.ts";
 import { ModelGraph } from "./graph.ts";
 
@@ -100,20 +102,16 @@ export class ModelRuntime implements Runtime, Prober {
       return { ok: false, problem: "tampered", code: "EBADMSG" };
     }
     if (!this.#behaviourOf(set.manifestDigest).startsOk) return { ok: false, problem: "start-refused", code: "ENOENT" };
-    this.#startedMs.set(instanceId, this.#world.clock.monotonicMs());
-    this.#instances.set(instanceId, {
-      instanceId,
-      set: set.manifestDigest,
-      workload: workload.name,
-      configHash: workload.oneshot ? "oneshot" : "service",
-      bootId: this.#world.bootId(),
-      startedAtMs: this.#world.clock.wallMs(),
-      isolation: "full",
-      state: { kind: "running", pid: 2, supervised: true },
-    });
+    this.#run(set.manifestDigest, workload, instanceId);
     this.history.push(`start ${set.manifestDigest} ${workload.name}`);
     this.#world.call();
     return { ok: true };
+  }
+
+  /** Somebody else's doing: an instance that bears our mark and belongs to another set. */
+  startForeign({ manifestDigest, manifest }: ModelRelease): void {
+    const [workload] = manifest.workloads;
+    if (workload !== undefined) this.#run(manifestDigest, workload, "01HZ000000000000000000000F");
   }
 
   async stop(instanceId: string): Promise<StopResult> {
@@ -151,6 +149,20 @@ export class ModelRuntime implements Runtime, Prober {
     const isReady = sinceMs >= this.#behaviourOf(instance.set).readyMs && !this.unmeetable.has(probe.name);
     if (!isReady) return notMet("unreachable", true, false, 0);
     return isGraphProbe(probe) ? await lookAtGraph(probe, this.graph, signal) : met(true, true, 0);
+  }
+
+  #run(set: string, workload: Workload, instanceId: string): void {
+    this.#startedMs.set(instanceId, this.#world.clock.monotonicMs());
+    this.#instances.set(instanceId, {
+      instanceId,
+      set,
+      workload: workload.name,
+      configHash: workload.oneshot ? "oneshot" : "service",
+      bootId: this.#world.bootId(),
+      startedAtMs: this.#world.clock.wallMs(),
+      isolation: "full",
+      state: { kind: "running", pid: 2, supervised: true },
+    });
   }
 
   #lose(instanceId: string): void {

@@ -1,6 +1,6 @@
 import type { Assignment } from "@muto/spec";
 import type { Instance, InstanceState } from "../ports.ts";
-import { desiredOf, type Desired, type ReleaseVerdict } from "../reconcile/desired.ts";
+import { desiredOf, type Desired, type GraphAbility, type ReleaseVerdict } from "../reconcile/desired.ts";
 import { NO_SIGHTINGS, NOTHING_SEEN, type KnownRelease, type Observed, type Seen } from "../reconcile/observed.ts";
 import { planNext } from "../reconcile/plan.ts";
 import {
@@ -23,6 +23,8 @@ import { modelOffer } from "./verifier.ts";
  * Whatever is not said is as on a vehicle that stands parked, with everything prepared and every gate open.
  */
 
+const ofControl = { workload: "control", liveness: false } as const;
+
 export const releaseA = modelRelease({ version: "1.0.0" });
 export const releaseB = modelRelease({ version: "2.0.0" });
 export const releaseC = modelRelease({ version: "3.0.0" });
@@ -43,7 +45,33 @@ export const orderedRelease = modelRelease({
   },
 });
 
-const known = [releaseA, releaseB, releaseC, oneshotRelease, liveRelease, orderedRelease];
+/** What a ROS stack promises of its graph. */
+export const graphRelease = modelRelease({
+  version: "7.0.0",
+  workloads: ["control"],
+  health: {
+    probes: [
+      { ...ofControl, kind: "node", name: "planner-there", node: "/planner" },
+      {
+        ...ofControl,
+        kind: "topic",
+        name: "points-flow",
+        topic: "/points",
+        messageType: "sensor_msgs/msg/PointCloud2",
+        windowSec: 3,
+        publishersMin: 1,
+        hzMin: 10,
+      },
+    ],
+  },
+});
+export const serviceRelease = modelRelease({
+  version: "8.0.0",
+  workloads: ["control"],
+  health: { probes: [{ ...ofControl, kind: "service", name: "nav-active", service: "/nav/is_active" }] },
+});
+
+const known = [releaseA, releaseB, releaseC, oneshotRelease, liveRelease, orderedRelease, graphRelease, serviceRelease];
 
 function liveProbe() {
   return { kind: "tcp" as const, name: "control-alive", workload: "control", port: 9000, liveness: true };
@@ -73,6 +101,7 @@ export interface Situation {
   readonly state?: Partial<AgentState>;
   readonly instances?: readonly Instance[];
   readonly seen?: Partial<Seen>;
+  readonly graph?: GraphAbility;
   readonly open?: "all" | "none" | "stop";
   readonly observed?: Partial<Observed>;
   /** Changes to what is known of single releases. */
@@ -115,7 +144,10 @@ export function worldOf(situation: Situation): { readonly desired: Desired; read
     gates: gatesFor(situation.open ?? "all"),
     ...situation.observed,
   };
-  return { desired: desiredOf(state, exampleConfig(), situation.verdict ?? { ok: true }), observed };
+  return {
+    desired: desiredOf(state, exampleConfig(), situation.graph ?? "full", situation.verdict ?? { ok: true }),
+    observed,
+  };
 }
 
 /** `switch announce [switch]`, `hold blocked gate DENY_MOVING`, `restart start control`: a step as one would say it. */

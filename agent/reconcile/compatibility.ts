@@ -1,6 +1,7 @@
 import type { Assignment, Evidence, ReasonCode, StackManifest } from "@muto/spec";
 import { refusedByVehicle } from "./allowance.ts";
-import type { Desired } from "./desired.ts";
+import type { Desired, GraphAbility } from "./desired.ts";
+import { isGraphProbe } from "./graph-probe.ts";
 import type { AgentState } from "./state.ts";
 
 export interface Misfit {
@@ -16,7 +17,7 @@ export interface Misfit {
 export function findMisfit(
   assignment: Assignment,
   manifest: StackManifest,
-  { vehicle, runtime }: Pick<Desired, "vehicle" | "runtime">,
+  { vehicle, runtime, graph }: Pick<Desired, "vehicle" | "runtime" | "graph">,
   state: AgentState,
 ): Misfit | null {
   const evidence = [
@@ -26,6 +27,7 @@ export function findMisfit(
     ...lacking("INCOMPATIBLE_OS", "os", manifest.compatibility.os, vehicle.os),
     ...lacking("INCOMPATIBLE_ROS", "rosDistro", manifest.compatibility.rosDistro, vehicle.rosDistro),
     ...notGiven(manifest, runtime),
+    ...notSeen(manifest, graph),
   ];
   if (evidence.length === 0) return null;
   return { reasons: [...new Set(evidence.map(({ reasonCode }) => reasonCode))], evidence };
@@ -59,6 +61,21 @@ function notGiven(manifest: StackManifest, runtime: Desired["runtime"]): readonl
   return [
     { kind: "compatibility", reasonCode: "DESIRED_STATE_REJECTED", fact: "runtime", required: asked, seen: null },
   ];
+}
+
+/**
+ * Probes that nothing on this vehicle could ever meet: it would be taken out of service for `readinessTimeoutSec` and brought
+ * back, to no end. A provider of the graph that is configured and silent is another matter; it may speak once the stack runs.
+ */
+function notSeen({ healthModel }: StackManifest, graph: GraphAbility): readonly Evidence[] {
+  const asksService = healthModel.probes.some(({ kind }) => kind === "service");
+  const asksGraph = healthModel.probes.some((probe) => isGraphProbe(probe));
+  const required = [
+    ...(asksGraph && graph === "none" ? ["ros graph"] : []),
+    ...(asksService && graph !== "full" ? ["ros services"] : []),
+  ];
+  if (required.length === 0) return [];
+  return [{ kind: "compatibility", reasonCode: "DESIRED_STATE_REJECTED", fact: "runtime", required, seen: null }];
 }
 
 function lacking(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import type { ProbeProblem } from "@muto/spec";
+import type { Probe, ProbeProblem } from "@muto/spec";
 import { LIMITS } from "./limits.ts";
 import { NO_UPKEEP, type Upkeep } from "./observed.ts";
 import { addUpkeep, isInDoubt } from "./upkeep.ts";
@@ -20,7 +20,12 @@ const PROBLEMS: Readonly<Record<Look[1], ProbeProblem | null>> = {
   ".": "window-not-full",
 };
 
-function watch(looks: readonly Look[], wasReady = true, before: Upkeep = NO_UPKEEP): Upkeep {
+function watch(
+  looks: readonly Look[],
+  wasReady = true,
+  before: Upkeep = NO_UPKEEP,
+  kind: Probe["kind"] = "node",
+): Upkeep {
   return looks.reduce<Upkeep>((upkeep, [sec, what]) => {
     const problem = PROBLEMS[what];
     const seen = { met: problem === null, problem, required: true, seen: problem === null, ageMs: 0 };
@@ -30,7 +35,7 @@ function watch(looks: readonly Look[], wasReady = true, before: Upkeep = NO_UPKE
       atWallMs: WALL_MS + sec * 1000,
       wasReady,
       readinessTimeoutSec: READINESS_SEC,
-      results: [{ name: "p", seen }],
+      results: [{ name: "p", kind, seen }],
     });
   }, before);
 }
@@ -227,6 +232,27 @@ describe("what a ready set keeps up", () => {
       );
     assert.equal(missing(55), "unknown");
     assert.equal(missing(READINESS_SEC), "drift since 0");
+  });
+
+  test("a state that nobody has told since the agent started is no drift, unless it was known before", () => {
+    const seen = (looks: readonly Look[]) => says(watch(looks, false, NO_UPKEEP, "lifecycle"));
+    assert.equal(
+      seen([
+        [0, "?"],
+        [100, "?"],
+        [200, "?"],
+      ]),
+      "kept",
+    );
+    assert.equal(
+      seen([
+        [0, "+"],
+        [30, "?"],
+        [35, "?"],
+        [40, "?"],
+      ]),
+      "drift since 30",
+    );
   });
 
   test("another set begins anew", () => {

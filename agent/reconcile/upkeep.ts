@@ -1,4 +1,4 @@
-import type { StackManifest } from "@muto/spec";
+import type { Probe, StackManifest } from "@muto/spec";
 import type { ProbeSeen } from "../ports.ts";
 import { LIMITS } from "./limits.ts";
 import type { Expectation, Upkeep } from "./observed.ts";
@@ -13,7 +13,11 @@ export interface UpkeepLook {
   readonly wasReady: boolean;
   /** For what was never met: how long it may take. */
   readonly readinessTimeoutSec: StackManifest["healthModel"]["readinessTimeoutSec"];
-  readonly results: readonly { readonly name: string; readonly seen: ProbeSeen }[];
+  readonly results: readonly {
+    readonly name: string;
+    readonly kind: Probe["kind"];
+    readonly seen: ProbeSeen;
+  }[];
 }
 
 /** The set whose expectations are kept up: the one on probation, else the committed one while nothing is being changed. */
@@ -31,8 +35,8 @@ export function keptUpSet(state: AgentState): string | null {
  */
 export function addUpkeep(before: Upkeep, look: UpkeepLook): Upkeep {
   const known = before.set === look.set ? before.expectations : undefined;
-  const expectations = look.results.map(({ name, seen }): readonly [string, Expectation] => {
-    return [name, next(known?.get(name) ?? first(look), seen, look)];
+  const expectations = look.results.map(({ name, kind, seen }): readonly [string, Expectation] => {
+    return [name, next(known?.get(name) ?? first(look), kind, seen, look)];
   });
   return { set: look.set, expectations: new Map(expectations) };
 }
@@ -51,9 +55,13 @@ function first({ atMs, wasReady }: UpkeepLook): Expectation {
   };
 }
 
-function next(before: Expectation, { problem }: ProbeSeen, look: UpkeepLook): Expectation {
+function next(before: Expectation, kind: Probe["kind"], { problem }: ProbeSeen, look: UpkeepLook): Expectation {
   // Watched for too short a time says nothing, neither way.
   if (problem === "window-not-full") return { ...before, lookedMs: look.atMs };
+  // Without services a state is known from its next change on, which may never come; nothing speaks against it until then.
+  if (kind === "lifecycle" && problem === "not-seen" && !before.wasMet) {
+    return { ...before, lookedMs: look.atMs, judged: true };
+  }
   const elapsedMs = Math.min(Math.max(0, look.atMs - before.lookedMs), LIMITS.driftLookMs);
   return problem === null ? kept(before, elapsedMs, look) : missed({ ...before, problem }, before, elapsedMs, look);
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { GraphProbe } from "../reconcile/graph-probe.ts";
 import { ModelGraph } from "../model/graph.ts";
 import type { DiagnosticSeen, GraphReader, Instance, InstanceState, ProbeSeen, TopicSeen } from "../ports.ts";
 import { PROBE_LIMITS, processProber } from "./prober.ts";
-import { judgeDiagnostics, judgeTopic, type GraphProbe } from "./prober-graph.ts";
+import { judgeDiagnostics, judgeTopic } from "./prober-graph.ts";
 
 const base = { name: "p", workload: "w", liveness: false } as const;
 const node: GraphProbe = { ...base, kind: "node", node: "/planner" };

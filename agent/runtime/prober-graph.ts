@@ -1,24 +1,6 @@
 import type { Probe, ProbeProblem, ProbeValue } from "@muto/spec";
+import type { GraphProbe } from "../reconcile/graph-probe.ts";
 import type { DiagnosticSeen, GraphReader, ProbeSeen, TopicSeen } from "../ports.ts";
-
-/** Probes that look at the ROS graph, whichever provider shows it. */
-export type GraphProbe = Extract<Probe, { kind: "node" | "topic" | "lifecycle" | "service" | "diagnostics" }>;
-
-export function isGraphProbe(probe: Probe): probe is GraphProbe {
-  switch (probe.kind) {
-    case "node":
-    case "topic":
-    case "lifecycle":
-    case "service":
-    case "diagnostics":
-      return true;
-    case "process":
-    case "http":
-    case "tcp":
-    case "log":
-      return false;
-  }
-}
 
 /** lifecycle_msgs/msg/State. */
 const STATES = { unconfigured: 1, inactive: 2, active: 3, finalized: 4 } as const;

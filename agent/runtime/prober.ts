@@ -3,7 +3,8 @@ import { connect } from "node:net";
 import type { Probe } from "@muto/spec";
 import type { GraphReader, Instance, Prober, ProbeSeen } from "../ports.ts";
 import type { OutputSearch } from "./process-runtime.ts";
-import { isGraphProbe, lookAtGraph, met, notMet, type GraphProbe } from "./prober-graph.ts";
+import { isGraphProbe, type GraphProbe } from "../reconcile/graph-probe.ts";
+import { lookAtGraph, met, notMet } from "./prober-graph.ts";
 
 export const PROBE_LIMITS = {
   /** For one look at one probe, on both loopback addresses together. */
