@@ -1,8 +1,10 @@
 import { benchDdsFuzz } from "./dds-fuzz.ts";
+import { benchDds } from "./dds.ts";
 import { benchFleet } from "./fleet.ts";
 
 /** `npm run bench -- NAME [OPTIONS]`: measures one thing on this machine and fails when what it saw was not right. */
 const benches: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  dds: benchDds,
   "dds-fuzz": benchDdsFuzz,
   fleet: benchFleet,
 };
