@@ -80,7 +80,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   }
   const controlling = runController({ database, clock, random, logger, offlineAfterMs }, stopping.signal);
   stack.defer(async () => await controlling);
-  stack.use(startMaintenance(timed));
+  stack.use(startMaintenance({ ...timed, database }));
   // Runs first of all at the end: followers of the live feed and the controller let go before anything closes under them.
   stack.defer(() => stopping.abort());
   const addresses = addressesOf(options, late);

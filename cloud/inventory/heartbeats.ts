@@ -9,8 +9,8 @@ import { believedTime, shifted } from "./times.ts";
 
 /**
  * Signs of life are many and only the last one counts, so they are gathered for a moment and written together: two
- * thousand vehicles cost a few statements a second, not hundreds. A crash loses at most that moment, and the next poll
- * brings it again; nothing that was answered as stored is held here.
+ * thousand vehicles cost a few statements a second, not hundreds. A crash loses at most that moment, and the next poll or
+ * heartbeat brings it again. Whoever reads through the API of this replica sees what waits here, because it is written first.
  */
 export interface Heartbeats extends AsyncDisposable {
   /** The vehicle proved its key just now. */
@@ -20,8 +20,6 @@ export interface Heartbeats extends AsyncDisposable {
   status(heartbeat: Omit<Heartbeat, "at" | "report" | "reportAt">): void;
   /** Writes what is waiting now, so that what is read next shows it. Rejects when the database refuses; it is tried again. */
   flush(): Promise<void>;
-  /** Resolves when what is waiting now was written, together with what else comes in this moment; rejects as `flush` does. */
-  settled(): Promise<void>;
 }
 
 export interface HeartbeatsOptions {
@@ -32,7 +30,7 @@ export interface HeartbeatsOptions {
   readonly flushMs?: number;
 }
 
-const FLUSH_MS = 250;
+const FLUSH_MS = 1_000;
 /** More vehicles than this within one moment wait for their next sign of life. */
 const WAITING_MAX = 100_000;
 
@@ -64,13 +62,10 @@ export function startHeartbeats(options: HeartbeatsOptions): Heartbeats {
     writing = writing.catch(ignore).then(write);
     return writing;
   };
-  let round = newRound();
   const running = (async () => {
     while (!stop.signal.aborted) {
       await clock.sleep(flushMs, stop.signal);
-      const ending = round;
-      round = newRound();
-      await flush().then(ending.resolve, ending.reject);
+      await flush().catch(ignore);
     }
   })();
 
@@ -91,24 +86,16 @@ export function startHeartbeats(options: HeartbeatsOptions): Heartbeats {
     },
     status: (heartbeat) => add({ ...heartbeat, at: now() }),
     flush,
-    settled: async () => await (stop.signal.aborted ? flush() : round.promise),
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await running;
-      await flush().then(round.resolve, round.reject);
+      await flush().catch(ignore);
     },
   };
 }
 
-/** Who waits for a round hears of its failure; a round that nobody waits for has failed in the log alone. */
-function newRound(): PromiseWithResolvers<void> {
-  const round = Promise.withResolvers<void>();
-  round.promise.catch(ignore);
-  return round;
-}
-
 function ignore(): void {
-  // Told elsewhere.
+  // It is in the log, and what could not be written waits for the next time.
 }
 
 /** What came later wins field by field; a poll after a health report does not forget the report. */
