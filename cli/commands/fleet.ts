@@ -52,6 +52,10 @@ function summaryText(fleet: FleetSummary): string {
       ),
     );
   }
+  if (fleet.drifting > 0) {
+    const rows = fleet.topDrift.map(({ drift, vehicles }) => [drift, String(vehicles)]);
+    parts.push(`${fleet.drifting} drifting: muto vehicle list --drifting\n`, table(["drift", "vehicles"], rows));
+  }
   if (fleet.activeRollouts.length > 0) {
     const rows = fleet.activeRollouts.map(({ id, stack, status, stage, counts }) => [
       id,

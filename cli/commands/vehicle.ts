@@ -4,6 +4,7 @@ import { CommandFailed } from "../command.ts";
 import type { Command, Input } from "../command.ts";
 import { openSession } from "../session.ts";
 import { chosen, codesText, defined, pageOptions, pageQuery, pageText, show, stackText } from "../show.ts";
+import { driftText, probesText } from "../probe-text.ts";
 import { ago, details, table } from "../table.ts";
 
 const id = { name: "VEHICLE", about: "id of the vehicle" } as const;
@@ -22,6 +23,7 @@ const list: Command = {
       type: "text",
       choices: statuses,
     },
+    drifting: { about: "only vehicles whose stack does not keep every expectation", type: "flag" },
     reason: { about: "only vehicles with this reason code", type: "text", value: "CODE", choices: REASON_CODES },
     search: { about: "part of the id", type: "text" },
     ...pageOptions,
@@ -32,6 +34,7 @@ const list: Command = {
       ...defined({
         selector: input.text("selector"),
         status: chosen(input, "status", statuses),
+        drifting: input.flag("drifting") ? true : undefined,
         reasonCode: REASON_CODES.find((code) => code === input.text("reason")),
         search: input.text("search"),
       }),
@@ -247,7 +250,7 @@ function vehicleTable(vehicles: readonly VehicleSummary[], nowMs: number): strin
     ["vehicle", "status", "runs", "desired", "reasons", "since", "last seen", "tags"],
     vehicles.map((vehicle) => [
       vehicle.id,
-      vehicle.status,
+      vehicle.drift.length === 0 ? vehicle.status : `${vehicle.status}, drifting`,
       stackText(vehicle.actualStack),
       stackText(vehicle.desiredStack),
       codesText(vehicle.reasonCodes),
@@ -271,6 +274,7 @@ function vehicleDetails(vehicle: Vehicle, nowMs: number): string {
       "desired",
       `${stackText(vehicle.desiredStack)}${vehicle.desiredRevision === null ? "" : ` (${vehicle.desiredRevision})`}`,
     ],
+    ...vehicle.drift.map((one): readonly [string, string] => ["drift", driftText(one, nowMs)]),
     ["rollback", vehicle.rollbackReady === true ? "ready" : vehicle.rollbackReady === false ? "not ready" : "unknown"],
     ["rollout", vehicle.rolloutId ?? "-"],
     ["last seen", ago(vehicle.lastSeenAt, nowMs)],
@@ -283,17 +287,19 @@ function vehicleDetails(vehicle: Vehicle, nowMs: number): string {
   const rows = vehicle.timeline.map((event) => [
     event.at,
     event.event,
-    codesText(event.reasonCodes),
+    event.drift === undefined ? codesText(event.reasonCodes) : event.drift.join(" "),
     event.desiredStateRevision ?? "-",
   ]);
-  return rows.length === 0 ? head : `${head}\n${table(["at", "event", "reasons", "revision"], rows)}`;
+  const timeline = rows.length === 0 ? "" : table(["at", "event", "reasons", "revision"], rows);
+  return [head, probesText(vehicle.probes), timeline].filter((part) => part !== "").join("\n");
 }
 
 function explanationText(explanation: VehicleExplanation, nowMs: number): string {
   const lines = [
     `${explanation.vehicleId} is ${explanation.status} since ${ago(explanation.since, nowMs)} (last seen ${ago(explanation.lastSeenAt, nowMs)})`,
   ];
-  if (explanation.reasons.length === 0) lines.push("nothing stands in its way");
+  const { drift } = explanation;
+  if (explanation.reasons.length === 0 && drift.length === 0) lines.push("nothing stands in its way");
   for (const reason of explanation.reasons) {
     lines.push(
       "",
@@ -303,5 +309,10 @@ function explanationText(explanation: VehicleExplanation, nowMs: number): string
     );
     for (const evidence of reason.evidence) lines.push(`  evidence: ${JSON.stringify(evidence)}`);
   }
+  for (const one of drift) {
+    lines.push("", driftText(one.drift, nowMs), `  ${one.summary}`, `  what you can do: ${one.operatorAction}`);
+  }
+  if (drift.length > 0)
+    lines.push("", "Drift is reported, and nothing is repaired for it while the vehicle may be moving.");
   return `${lines.join("\n")}\n`;
 }

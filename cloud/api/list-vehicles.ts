@@ -17,7 +17,7 @@ const SORTS: Readonly<Record<string, VehicleSort>> = {
 };
 
 export const listVehicles: Handler<"listVehicles"> = async (call, context) => {
-  const { selector: text, model, region, ring, status, reasonCode, search, sort } = call.query;
+  const { selector: text, model, region, ring, status, reasonCode, drifting, search, sort } = call.query;
   const time = viewTime(context, call.at);
   const selector = text === undefined ? undefined : parseSelector(text);
   if (selector?.ok === false) return selectorRefusal(selector);
@@ -32,6 +32,7 @@ export const listVehicles: Handler<"listVehicles"> = async (call, context) => {
       ring,
       status,
       reasonCode,
+      drifting,
       search,
     },
     { by: SORTS[sort.replace("-", "")] ?? "id", descending: sort.startsWith("-") },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { ReconcileReport } from "@muto/spec";
+import type { Drift, ReconcileReport } from "@muto/spec";
 import { foldReport } from "./fold.ts";
 import type { VehicleState } from "./fold.ts";
 
@@ -122,6 +122,36 @@ describe("folding a report", () => {
     ).state;
     assert.deepEqual([trying.actualStack, trying.committed], [trial, STACK]);
     assert.equal(foldReport(trying, report({ seq: 3, committed: null }), RECEIVED).state.committed, null);
+  });
+
+  it("tells of drift when something new drifted and when all of it is over, since the vehicle first said so", () => {
+    const drifted = (probe: string, since: string): Drift => ({
+      drift: "node-left",
+      workload: "planner",
+      probe,
+      required: true,
+      seen: false,
+      since,
+      ageMs: 0,
+    });
+    const early = drifted("planner-there", "2026-11-23T09:40:00.000Z");
+    const other = drifted("map-there", "2026-11-23T09:41:00.000Z");
+    // As an agent tells it that was restarted.
+    const again = { ...early, since: "2026-11-23T09:50:00.000Z" };
+    const ready = foldReport(fresh, report({ seq: 1, drift: [] }), RECEIVED);
+    const one = foldReport(ready.state, report({ seq: 2, drift: [early] }), RECEIVED);
+    const two = foldReport(one.state, report({ seq: 3, drift: [again, other] }), RECEIVED);
+    const fewer = foldReport(two.state, report({ seq: 4, drift: [other] }), RECEIVED);
+    const silent = foldReport(fewer.state, report({ seq: 5 }), RECEIVED);
+    const over = foldReport(silent.state, report({ seq: 6, drift: [] }), RECEIVED);
+    const events = [ready, one, two, fewer, silent, over].map(({ drift }) => drift?.event ?? null);
+    assert.deepEqual(events, [null, "drifted", "drifted", null, null, "drift_cleared"]);
+    assert.deepEqual(two.state.drift, [early, other]);
+    assert.deepEqual(two.drift?.drift, ["node-left"]);
+    assert.deepEqual(silent.state.drift, [other], "a report that does not speak of it leaves it");
+    assert.deepEqual([one.timeline, one.state.status, over.state.drift], [null, "converged", []]);
+    const next = { ...STACK, manifestDigest: `sha256:${"2".repeat(64)}` };
+    assert.deepEqual(foldReport(one.state, report({ seq: 3, stack: next }), RECEIVED).state.drift, [], "another stack");
   });
 
   it("ends the same whatever the order of arrival, and never lowers the floor (H19)", () => {

@@ -27,6 +27,8 @@ export interface VehicleFilter {
   readonly ring: string | undefined;
   readonly status: string | undefined;
   readonly reasonCode: ReasonCode | undefined;
+  /** Whether its stack does not keep every expectation. */
+  readonly drifting: boolean | undefined;
   /** Part of the id. */
   readonly search: string | undefined;
 }
@@ -110,7 +112,7 @@ function silentSinceSql(time: ViewTime): RawBuilder<string> {
 
 function conditions(filter: VehicleFilter, time: ViewTime): readonly RawBuilder<boolean>[] {
   const online = onlineSql(time.offlineBefore);
-  const { condition, model, region, ring, status, reasonCode, search } = filter;
+  const { condition, model, region, ring, status, reasonCode, drifting, search } = filter;
   return [
     ...(condition === undefined ? [] : [condition]),
     ...(model === undefined ? [] : [sql<boolean>`v.model = ${model}`]),
@@ -126,6 +128,9 @@ function conditions(filter: VehicleFilter, time: ViewTime): readonly RawBuilder<
             ? silentSql(time.offlineBefore)
             : sql<boolean>`v.reason_codes @> array[${reasonCode}]::text[]`,
         ]),
+    ...(drifting === undefined
+      ? []
+      : [drifting ? sql<boolean>`v.drift <> '[]'::jsonb` : sql<boolean>`v.drift = '[]'::jsonb`]),
     // Ids have no characters that LIKE would read as a pattern.
     ...(search === undefined ? [] : [sql<boolean>`v.id like ${`%${search}%`}`]),
   ];

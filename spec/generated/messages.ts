@@ -2363,6 +2363,8 @@ export interface ListVehiclesQuery {
   readonly ring?: Tag;
   readonly status?: VehicleStatus;
   readonly reasonCode?: ReasonCode;
+  /** Whether their stack runs and does not keep every expectation. */
+  readonly drifting?: boolean;
   /** Part of the id. */
   readonly search?: string;
   /** Key to sort by; a leading hyphen sorts downwards. */
@@ -2379,6 +2381,8 @@ export interface ListVehiclesQueryInput {
   readonly ring?: Tag;
   readonly status?: VehicleStatus;
   readonly reasonCode?: ReasonCode;
+  /** Whether their stack runs and does not keep every expectation. */
+  readonly drifting?: boolean;
   /** Part of the id. */
   readonly search?: string;
   /** Key to sort by; a leading hyphen sorts downwards. */
