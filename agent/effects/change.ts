@@ -3,6 +3,7 @@ import { timestamp } from "@muto/kit/clock";
 import { DiskError } from "@muto/kit/disk";
 import { ulid } from "@muto/kit/ids";
 import { refuseUnacknowledged } from "../safety/hold.ts";
+import { keptCause } from "../reconcile/evidence.ts";
 import { LIMITS } from "../reconcile/limits.ts";
 import type { Trouble } from "../reconcile/observed.ts";
 import type { SetRef } from "../reconcile/state.ts";
@@ -172,7 +173,6 @@ async function fail(services: ChangeServices, { record }: Extract<ChangeAct, { d
     reasonCodes: cause.reasonCodes,
   });
   const tails = reasonCode === undefined ? [] : await services.tails.keep(from.manifestDigest, reasonCode);
-  const evidence = [...cause.evidence, ...tails];
-  await services.store.record({ ...record, rollback: { ...rollback, cause: { ...cause, evidence } } });
+  await services.store.record({ ...record, rollback: { ...rollback, cause: keptCause(cause, tails) } });
   services.memory.update(() => ({ announced: null, stopping: null, starts: new Map() }));
 }

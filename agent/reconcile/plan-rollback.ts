@@ -1,4 +1,5 @@
 import type { Evidence, StackManifest } from "@muto/spec";
+import { keptEvidence } from "./evidence.ts";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { announceOptions } from "./announcing.ts";
@@ -168,7 +169,7 @@ function ended(
   const record = {
     kind: "rollback-ended",
     outcome,
-    evidence: [summary, ...evidence],
+    evidence: keptEvidence([summary, ...evidence]),
     atMs: observed.now.wallMs,
     timings,
   } as const;
@@ -192,7 +193,7 @@ function stranded(rollback: Rollback, evidence: readonly Evidence[]): Hold {
     ...applying(rollback),
     status: "failed",
     reasons: [...cause.reasonCodes, "ROLLBACK_FAILED"],
-    evidence: [...cause.evidence, ...evidence],
+    evidence: keptEvidence(cause.evidence, evidence),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Evidence, ReasonCode, StackManifest } from "@muto/spec";
 import type { Desired } from "./desired.ts";
 import { wantedDigest } from "./desired.ts";
+import { keptCause } from "./evidence.ts";
 import { LIMITS } from "./limits.ts";
 import type { KnownRelease, Observed } from "./observed.ts";
 import {
@@ -189,7 +190,7 @@ function failed(trial: Trial, observed: Observed, cause: Failure): Step {
     to: trial.from,
     phase: atOnce ? "stopping" : "pending",
     wasReady: !atOnce,
-    cause: { reasonCodes: cause.codes, evidence: cause.evidence },
+    cause: keptCause({ reasonCodes: cause.codes, evidence: cause.evidence }),
     attempt: trial.attempt,
     desiredStateRevision: trial.set.desiredStateRevision,
     sequence: trial.set.sequence,

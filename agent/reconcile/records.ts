@@ -1,7 +1,7 @@
 import type { ReasonCode } from "@muto/spec";
 import type { TimeKnowledge } from "../safety/clock-trust.ts";
+import { keptCause, keptEvidence } from "./evidence.ts";
 import {
-  EVIDENCE_KEPT_MAX,
   EXITS_MAX,
   QUARANTINE_MAX,
   type Accepted,
@@ -92,7 +92,7 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
         ...state,
         trial: null,
         outcome: null,
-        rollback: { ...record.rollback, cause: bounded(record.rollback.cause) },
+        rollback: { ...record.rollback, cause: keptCause(record.rollback.cause) },
       };
     case "rollback-phase":
       if (state.rollback === null) return state;
@@ -103,7 +103,7 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       if (state.outcome?.kind !== "failed") return state;
       return untold({ ...state, outcome: { ...state.outcome, kind: "applied", atMs: record.atMs } });
     case "stranded":
-      return untold({ ...state, outcome: { ...record.outcome, cause: bounded(record.outcome.cause) } });
+      return untold({ ...state, outcome: { ...record.outcome, cause: keptCause(record.outcome.cause) } });
     case "exited":
       return noteExit(state, record.exit);
     case "reported":
@@ -209,7 +209,7 @@ function endRollback(
 
 function outcomeOf(rollback: Rollback, record: Extract<JournalRecord, { kind: "rollback-ended" }>): Outcome {
   const { from, to, cause, attempt, desiredStateRevision, sequence } = rollback;
-  const evidence = [...cause.evidence, ...record.evidence].slice(0, EVIDENCE_KEPT_MAX);
+  const evidence = keptEvidence(cause.evidence, record.evidence);
   const known = { from, to, attempt, desiredStateRevision, sequence, atMs: record.atMs };
   return { kind: record.outcome, ...known, cause: { reasonCodes: cause.reasonCodes, evidence } };
 }
@@ -230,8 +230,4 @@ function bar(
 function noteExit(state: AgentState, exit: ExitNote): AgentState {
   if (state.exits.some((known) => known.instanceId === exit.instanceId)) return state;
   return { ...state, exits: [...state.exits, exit].slice(-EXITS_MAX) };
-}
-
-function bounded(cause: Cause): Cause {
-  return { reasonCodes: cause.reasonCodes, evidence: cause.evidence.slice(0, EVIDENCE_KEPT_MAX) };
 }
