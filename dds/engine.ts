@@ -14,7 +14,7 @@ import { FragmentAssembler } from "./reader/fragments.ts";
 import { InboundStream } from "./reader/inbound-stream.ts";
 import { LocalSubscription, type Delivery, type LocalSubscriptionOptions } from "./reader/local-subscription.ts";
 import { answer, hearHeartbeat, inputIsDue, openInput, type Input } from "./reader/reliable-input.ts";
-import { ENTITY, guidOf, PREFIX_BYTES, readerEntity } from "./wire/identifiers.ts";
+import { ENTITY, guidOf, PREFIX_BYTES, readerEntity as entityOfReader } from "./wire/identifiers.ts";
 import { PID } from "./wire/parameters.ts";
 import {
   readMessage,
@@ -300,7 +300,12 @@ export class Engine {
   }
 
   #hearFragment(peer: RemoteParticipant, fragment: FragmentSubmessage & Ends): void {
-    const inputs = [...this.#userInputs(peer, fragment)].filter(({ stream }) => stream.wants(fragment.sequence));
+    // A sample is the same for every reader, so fragments that are meant for one complete it for all that are under way.
+    const inputs = [...this.#userInputs(peer, { ...fragment, reader: ENTITY.unknown })].filter(
+      ({ stream, readerEntity }) =>
+        stream.wants(fragment.sequence) &&
+        (fragment.reader === ENTITY.unknown || fragment.reader === readerEntity || stream.synchronized),
+    );
     if (inputs.length === 0) return;
     const writer = guidOf(peer.prefix, fragment.writer);
     const assembled = this.#assembler.add(writer, fragment, this.#nowMs);
@@ -396,7 +401,7 @@ export class Engine {
     return {
       addReader: (reader) => {
         this.#readers++;
-        const entity = readerEntity(this.#readers);
+        const entity = entityOfReader(this.#readers);
         this.#ownReaders.add({ ...reader, guid: guidOf(this.#options.prefix, entity) });
         this.#tellPeers();
         return entity;

@@ -5,10 +5,11 @@ import type { CdrValue } from "@muto/dds/cdr/value";
 import { KNOWN_MESSAGES } from "@muto/dds/messages/interfaces";
 import type { SubscriptionQos } from "@muto/dds/model";
 import { openParticipant, type Participant, type ParticipantOptions } from "@muto/dds/participant";
+import type { UdpNetwork } from "@muto/dds/network";
 import { systemUdpNetwork } from "@muto/dds/udp-network";
 import { systemClock } from "@muto/kit/clock";
 import { silentLogger } from "@muto/kit/logger";
-import { systemRandom } from "@muto/kit/random";
+import { seededRandom, systemRandom } from "@muto/kit/random";
 import { buildPeer, type Vendor } from "./build-peers.ts";
 import { startPeer } from "./peer-process.ts";
 
@@ -228,6 +229,58 @@ test("without multicast, peers are found by asking the ports they may have", asy
     "mode",
   ]);
   assert.deepEqual(await mode.next(), [4]);
+  await until(participant, "the nodes", () => nodes(participant).length === NODES.length);
+});
+
+test("over a network that loses every fifth datagram, reliable topics come whole and in order", async () => {
+  await using _peer = await start("odom=50", "diagnostics=5", "mode", "nodes16");
+  const chance = seededRandom(5);
+  const system = systemUdpNetwork();
+  const losing: UdpNetwork = {
+    open: async ({ onDatagram, ...options }) =>
+      await system.open({
+        ...options,
+        onDatagram: (bytes, from) => {
+          if (chance.fraction() >= 0.2) onDatagram(bytes, from);
+        },
+      }),
+  };
+  await using participant = await open({ network: losing });
+  const mode = hear(
+    participant,
+    "/vehicle/status/control_mode",
+    "autoware_vehicle_msgs/msg/ControlModeReport",
+    ["mode"],
+    "latched",
+  );
+  assert.deepEqual(await mode.next(), [4]);
+  for (const [topic, type, wanted] of [
+    ["/odom", "nav_msgs/msg/Odometry", 100],
+    ["/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", 5],
+  ] as const) {
+    const sequences: number[] = [];
+    const enough = Promise.withResolvers<void>();
+    using _subscription = participant.subscribe({
+      topic,
+      type,
+      onSample: ({ sequence }) => {
+        sequences.push(sequence);
+        if (sequences.length >= wanted) enough.resolve();
+      },
+    });
+    await within(enough.promise, topic);
+    const [first = 0] = sequences;
+    if (topic === "/odom")
+      assert.deepEqual(
+        sequences,
+        Array.from(sequences, (_, index) => first + index),
+      );
+    else
+      assert.deepEqual(
+        sequences,
+        sequences.toSorted((a, b) => a - b),
+      );
+  }
   await until(participant, "the nodes", () => nodes(participant).length === NODES.length);
 });
 

@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
   }
   dds_qos_t *reliable = dds_create_qos();
   dds_qset_reliability(reliable, DDS_RELIABILITY_RELIABLE, DDS_SECS(1));
-  dds_qset_history(reliable, DDS_HISTORY_KEEP_LAST, 10);
+  dds_qset_history(reliable, DDS_HISTORY_KEEP_LAST, 100);
   dds_qos_t *best_effort = dds_create_qos();
   dds_qset_reliability(best_effort, DDS_RELIABILITY_BEST_EFFORT, 0);
   dds_qos_t *latched = dds_create_qos();

@@ -111,7 +111,7 @@ std::map<std::string, std::function<Publication(DomainParticipant *)>> publicati
       {"odom",
        [](DomainParticipant *participant) {
          return Publication{writerOn(participant, TypeSupport(new nav_msgs::msg::dds_::Odometry_PubSubType()), nullptr,
-                                     "rt/odom", qosOf(true, false, 10)),
+                                     "rt/odom", qosOf(true, false, 100)),
                             [](DataWriter *writer) {
                               nav_msgs::msg::dds_::Odometry_ message;
                               message.header().frame_id("odom");
@@ -124,7 +124,7 @@ std::map<std::string, std::function<Publication(DomainParticipant *)>> publicati
        [](DomainParticipant *participant) {
          return Publication{
              writerOn(participant, TypeSupport(new autoware_vehicle_msgs::msg::dds_::VelocityReport_PubSubType()),
-                      nullptr, "rt/vehicle/status/velocity_status", qosOf(true, false, 10)),
+                      nullptr, "rt/vehicle/status/velocity_status", qosOf(true, false, 100)),
              [](DataWriter *writer) {
                autoware_vehicle_msgs::msg::dds_::VelocityReport_ message;
                message.header().frame_id("base_link");
