@@ -29,10 +29,12 @@ function connect(url: string) {
 async function listening(onRequest: RequestListener, onUpgrade?: (socket: Duplex) => void) {
   const server = createServer(onRequest);
   const upgraded: Duplex[] = [];
-  server.on("upgrade", (_, socket) => {
-    upgraded.push(socket);
-    onUpgrade?.(socket);
-  });
+  if (onUpgrade !== undefined) {
+    server.on("upgrade", (_, socket) => {
+      upgraded.push(socket);
+      onUpgrade(socket);
+    });
+  }
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
