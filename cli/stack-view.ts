@@ -111,7 +111,8 @@ function commandText(workload: Workload): string {
   const launch = Object.entries(workload.launchArguments)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}:=${value}`);
-  const command = [...(workload.argv ?? ["(the image's command)"]), ...launch].map(quoted).join(" ");
+  if (workload.argv === undefined) return "the image's command";
+  const command = [...workload.argv, ...launch].map(quoted).join(" ");
   return command.length > COMMAND_CHARACTERS_MAX ? `${command.slice(0, COMMAND_CHARACTERS_MAX - 1)}…` : command;
 }
 
@@ -145,7 +146,7 @@ function contentText({ stack, archives, images }: StackView): string {
     ...images.map(({ digest, sizeBytes, workloads, platform, layers }) => [
       `image, ${platform ?? "unknown"}`,
       workloads.join(", "),
-      `${bytesText(sizeBytes)}, ${layers} layers`,
+      `${bytesText(sizeBytes)}, ${layers === 1 ? "1 layer" : `${layers} layers`}`,
       digest,
     ]),
     ...stack.workloads.flatMap(({ name, params }) =>
