@@ -67,7 +67,7 @@ export async function startPodman(): Promise<TestEngine> {
     [Symbol.asyncDispose]: async () => {
       await engine.cli("rm", "-f", "-a", "-t", "0").catch(() => {});
       await service.stop();
-      await emptied(folder, path("root/overlay"));
+      await emptied(folder);
     },
   };
   await ensurePolicy();
@@ -104,7 +104,7 @@ export async function startDocker({ liveRestore }: { readonly liveRestore: boole
       if (ids.length > 0) await engine.cli("rm", "-f", ...ids).catch(() => {});
       await service.stop();
       await endContainerd(path("exec"));
-      await emptied(folder, path("data/overlay2"));
+      await emptied(folder);
     },
   };
   await engine.start();
@@ -177,8 +177,12 @@ async function endContainerd(execRoot: string): Promise<void> {
   }
 }
 
-/** Storage drivers mount their own folder. */
-async function emptied(folder: string, mounted: string): Promise<void> {
-  await execute("umount", ["-l", mounted]).catch(() => {});
+/** Engines leave mounts of storage and namespaces behind. */
+async function emptied(folder: string): Promise<void> {
+  const mounts = readFileSync("/proc/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((path) => path.startsWith(`${folder}/`));
+  for (const path of mounts.toReversed()) await execute("umount", ["-l", path]).catch(() => {});
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }

@@ -20,6 +20,9 @@ export interface RuntimeSpec {
   readonly programs: Readonly<Record<string, string>>;
   readonly healthModel?: Partial<StackManifestInput["healthModel"]>;
   readonly params?: readonly { readonly name: string; readonly text: string }[];
+  readonly diskMbMin?: number;
+  /** More of each workload's container; nothing for a native one. */
+  readonly container?: Partial<Extract<StackManifestInput["workloads"][number], { type: "oci" }>>;
 }
 
 /** One way of running workloads, under test. */
@@ -73,6 +76,7 @@ export function engineStand(engine: TestEngine): Stand {
         image: "built",
         argv: [join(PROGRAMS, name)],
         ...(stop === undefined ? {} : { stop }),
+        ...spec.container,
       }));
       const images = new Map(workloads.map(({ name }) => [name, image]));
       return await publishStack(cloud, {
