@@ -24,6 +24,8 @@ export interface VehicleSpec {
       NonNullable<AgentConfigInput[Section]>
     >;
   } & { readonly trustFile?: string };
+  /** URL of the rosbridge that shows its ROS graph; left out, it has none. */
+  readonly rosbridge?: string;
   /** `none` has no broker in its configuration. */
   readonly mqtt?: AgentConfigInput["mqtt"] | "none";
 }
@@ -197,7 +199,10 @@ function configOf(cloud: Cloud, spec: VehicleSpec, { folder, address, change = {
       battery: gateway,
       parked: gateway,
       hold: "none",
-      providers: [{ name: "gateway", kind: "file", path: join(folder, "signals.jsonl") }],
+      providers: [
+        { name: "gateway", kind: "file", path: join(folder, "signals.jsonl") },
+        ...(spec.rosbridge === undefined ? [] : [{ name: "ros", kind: "rosbridge" as const, url: spec.rosbridge }]),
+      ],
     },
     changeInProgress: { file: join(folder, "change.json"), ...change.changeInProgress },
   };
