@@ -7,14 +7,17 @@ import type { Probe, Workload } from "@muto/spec";
 
 /**
  * How a simulated workload behaves. A release says so itself, in the environment of its workloads: MUTO_SIM_READY_MS
- * (milliseconds until its probes are met; `never`), MUTO_SIM_EXIT_MS (milliseconds until it dies by itself).
+ * (milliseconds until its probes are met; `never`), MUTO_SIM_EXIT_MS (milliseconds until it dies by itself), MUTO_SIM_DRIFT_MS
+ * (milliseconds until its part of the ROS graph is gone although it runs).
  */
 interface Behaviour {
   readonly readyMs: number;
   readonly exitMs: number;
+  readonly driftMs: number;
 }
 
 const READY_MS = 200;
+const WELL: Behaviour = { readyMs: READY_MS, exitMs: Number.POSITIVE_INFINITY, driftMs: Number.POSITIVE_INFINITY };
 const OUTPUT = Buffer.from("simulated workload\n");
 
 /** Workloads that are entries in a map. Outlives the agents that use it, as real workloads do. */
@@ -25,12 +28,14 @@ export class SimulatedRuntime implements Runtime, Prober {
   readonly #behaviours = new Map<string, Behaviour>();
   /** Of the vehicle's ROS stack; whatever is asked for is well until a fault is set. */
   readonly graph = new ModelGraph();
+  readonly #emptyGraph = new ModelGraph();
   readonly #watchers = new Set<() => void>();
   /** Every start and stop in order: the ground truth that claims are compared with. */
   readonly history: { readonly what: "start" | "stop" | "exit"; readonly set: string; readonly workload: string }[] =
     [];
 
   constructor(options: { readonly clock: Clock; readonly bootId: string }) {
+    this.#emptyGraph.isEmpty = true;
     this.#clock = options.clock;
     this.#bootId = options.bootId;
   }
@@ -92,9 +97,11 @@ export class SimulatedRuntime implements Runtime, Prober {
   async look(probe: Probe, instance: Instance | undefined, signal: AbortSignal): Promise<ProbeSeen> {
     if (instance === undefined || instance.state.kind !== "running") return notMet("not-running", true, null, null);
     if (probe.kind === "process") return met(true, true, 0);
-    const { readyMs } = this.#behaviours.get(instance.instanceId) ?? { readyMs: READY_MS };
-    if (this.#clock.wallMs() - instance.startedAtMs < readyMs) return notMet("unreachable", true, false, 0);
-    return isGraphProbe(probe) ? await lookAtGraph(probe, this.graph, signal) : met(true, true, 0);
+    const { readyMs, driftMs } = this.#behaviours.get(instance.instanceId) ?? WELL;
+    const sinceMs = this.#clock.wallMs() - instance.startedAtMs;
+    if (sinceMs < readyMs) return notMet("unreachable", true, false, 0);
+    if (!isGraphProbe(probe)) return met(true, true, 0);
+    return await lookAtGraph(probe, sinceMs < driftMs ? this.graph : this.#emptyGraph, signal);
   }
 
   async #dieLater(instanceId: string, ms: number): Promise<void> {
@@ -123,9 +130,11 @@ export class SimulatedRuntime implements Runtime, Prober {
 function behaviourOf(workload: Workload): Behaviour {
   const ready = workload.env?.["MUTO_SIM_READY_MS"];
   const exit = workload.env?.["MUTO_SIM_EXIT_MS"];
+  const drift = workload.env?.["MUTO_SIM_DRIFT_MS"];
   return {
     readyMs: ready === undefined ? READY_MS : ready === "never" ? Number.POSITIVE_INFINITY : Number(ready),
     exitMs: exit === undefined ? Number.POSITIVE_INFINITY : Number(exit),
+    driftMs: drift === undefined ? Number.POSITIVE_INFINITY : Number(drift),
   };
 }
 

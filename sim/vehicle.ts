@@ -64,7 +64,7 @@ export async function createSimulatedVehicle(options: SimulatedVehicleOptions): 
     disk,
     prober: runtime,
     graph: runtime.graph,
-    changeFlag: { assert: async () => {} },
+    changeFlag: { assert: async () => {}, tell: () => {} },
     boot: { id: async () => bootId },
     logger,
   };

@@ -9,6 +9,8 @@ const ACTIVE = 3;
 export class ModelGraph implements GraphReader {
   /** False: nothing can be seen, as when the provider's connection is gone. */
   isConnected = true;
+  /** True: connected, and nobody is there. */
+  isEmpty = false;
   /** Nodes that left. */
   readonly absent = new Set<string>();
   /** What is different about a topic. */
@@ -20,23 +22,25 @@ export class ModelGraph implements GraphReader {
   readonly #watchers = new Set<() => void>();
 
   async node(name: string): Promise<boolean | null> {
-    return this.isConnected ? !this.absent.has(name) : null;
+    return this.isConnected ? !this.isEmpty && !this.absent.has(name) : null;
   }
 
   async topic({ topic }: TopicWatch): Promise<TopicSeen | null> {
+    if (this.isConnected && this.isEmpty) return { hz: 0, ageMs: null, publishers: 0, isWindowFull: true };
     const well = { hz: WELL_HZ, ageMs: 0, publishers: WELL_PUBLISHERS, isWindowFull: true };
     return this.isConnected ? { ...well, ...this.topics.get(topic) } : null;
   }
 
   async lifecycle(node: string): Promise<number | null> {
-    return this.isConnected ? (this.states.get(node) ?? ACTIVE) : null;
+    return this.isConnected && !this.isEmpty ? (this.states.get(node) ?? ACTIVE) : null;
   }
 
   async trigger(service: string): Promise<boolean | null> {
-    return this.isConnected ? !this.refusing.has(service) : null;
+    return this.isConnected && !this.isEmpty ? !this.refusing.has(service) : null;
   }
 
   async diagnostics(): Promise<readonly DiagnosticSeen[] | null> {
+    if (this.isConnected && this.isEmpty) return [];
     return this.isConnected ? this.statuses : null;
   }
 

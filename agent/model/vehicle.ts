@@ -38,6 +38,10 @@ export class ModelVehicle {
   readonly registry = new Map<string, Uint8Array>();
   readonly journal: JournalRecord[] = [];
   readonly told: (string | null)[] = [];
+  /** Told without the file. */
+  readonly heard: (string | null)[] = [];
+  /** The file that tells the vehicle of a change cannot be written. */
+  flagRefuses = false;
   line: SignalLine | null = calmLine;
   networkUp = true;
   /** Artifacts begin to come and never end, as over a very slow line. */
@@ -180,7 +184,14 @@ export class ModelVehicle {
       prober: this.runtime,
       graph: this.runtime.graph,
       signals: { read: async () => (this.call(), this.samples()), watch: () => nothingToWatch },
-      changeFlag: { assert: async ({ changeId }) => (this.call(), void this.told.push(changeId)) },
+      changeFlag: {
+        assert: async ({ changeId }) => {
+          this.call();
+          if (this.flagRefuses) throw new DiskError("ENOSPC", "write", "/flag");
+          this.told.push(changeId);
+        },
+        tell: ({ changeId }) => void this.heard.push(changeId),
+      },
       store: this.#keeper(),
       content: this.#content(),
       registry: this.#registryClient(),

@@ -17,7 +17,7 @@ const simulate: Command = {
   summary: "Run simulated vehicles that speak the real protocols: the production agent on simulated computers",
   details: [
     "muto simulate --vehicles 50 --seed 1 --trust .muto/trust.json --mqtt mqtt://127.0.0.1:1883",
-    "What a simulated workload does, its release says: MUTO_SIM_READY_MS (or never) and MUTO_SIM_EXIT_MS in its environment.",
+    "What a simulated workload does, its release says: MUTO_SIM_READY_MS (or never), MUTO_SIM_EXIT_MS and MUTO_SIM_DRIFT_MS in its environment.",
   ].join("\n"),
   options: {
     vehicles: { about: "how many (50)", type: "number" },
