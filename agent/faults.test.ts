@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { modelRelease } from "./model/release.ts";
-import { assign, first, lastSays, passes, runs, vehicleOnFirst } from "./model/story.ts";
+import { assign, drive, first, lastSays, passes, runs, second, vehicleOnFirst } from "./model/story.ts";
+import type { ModelVehicle } from "./model/vehicle.ts";
 
 /** As many workloads and probes as a manifest may have. */
 const WORKLOADS_MAX = 64;
@@ -44,4 +45,74 @@ void describe("what goes wrong on the vehicle's own computer", () => {
     await passes(vehicle, 400, 200);
     lastSays(vehicle, "failed", "READINESS_TIMEOUT", "ROLLBACK_FAILED");
   });
+
+  void test("H8: the vehicle cannot be told of a change: it is named, nothing begins, and the tries back off", async () => {
+    const vehicle = await vehicleOnFirst();
+    vehicle.flagRefuses = true;
+    assign(vehicle, second, 2);
+    const fromMs = vehicle.clock.monotonicMs();
+    const steps = await countedSteps(vehicle, 300);
+    lastSays(vehicle, "blocked", "INSUFFICIENT_DISK");
+    assert.deepEqual(vehicle.lastReport?.evidence.at(0), {
+      kind: "storage",
+      reasonCode: "INSUFFICIENT_DISK",
+      operation: "change-flag",
+      problem: "ENOSPC",
+    });
+    runs(vehicle, first);
+    const announced = steps.get("announce") ?? 0;
+    const tookMs = vehicle.clock.monotonicMs() - fromMs;
+    assert.ok(announced > 1 && tookMs / announced > 20_000, `${announced} announcements in ${tookMs} ms`);
+    assert.deepEqual(vehicle.heard.filter(Boolean), [], "who is not told durably is not told of a change at all");
+    vehicle.flagRefuses = false;
+    vehicle.advance(60_000);
+    await vehicle.settle();
+    runs(vehicle, second);
+  });
+
+  void test("H8: the vehicle cannot be told of a change, and a stack that fails is left all the same", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    await vehicle.settle();
+    runs(vehicle, second);
+    vehicle.flagRefuses = true;
+    vehicle.runtime.behaviours.set(second.manifestDigest, { ...second.behaviour, exitMs: 20 });
+    const steps = await countedSteps(vehicle, 300);
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+    assert.ok((steps.get("announce") ?? 0) <= 2, `${steps.get("announce")} announcements`);
+    assert.ok(
+      vehicle.heard.some((changeId) => changeId !== null),
+      "who listens was told",
+    );
+    assert.equal(vehicle.heard.at(-1), null, "and told that it is over");
+  });
+
+  void test("H8: in motion the dead workloads of a stack that fails are restarted, though the vehicle cannot be told", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    await vehicle.settle();
+    vehicle.flagRefuses = true;
+    drive(vehicle);
+    for (let count = 0; count < 400 && vehicle.state.rollback === null; count++) {
+      for (const { instanceId } of vehicle.runtime.running()) vehicle.runtime.end(instanceId, 139);
+      await passes(vehicle, 1, 2_000);
+    }
+    assert.equal(vehicle.state.rollback?.phase, "pending");
+    await countedSteps(vehicle, 100);
+    assert.equal(vehicle.runtime.running().length, 2);
+    lastSays(vehicle, "blocked", "CRASH_LOOP_DETECTED", "DENY_MOVING");
+  });
 });
+
+/** Passes that wait as the loop does, and how often each act was made. */
+async function countedSteps(vehicle: ModelVehicle, count: number): Promise<ReadonlyMap<string, number>> {
+  const seen = new Map<string, number>();
+  for (let done = 0; done < count; done++) {
+    const step = await vehicle.pass();
+    const name = step !== undefined && "act" in step ? step.act.do : (step?.kind ?? "killed");
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+    vehicle.wait(step?.kind === "hold" || step?.kind === "settled" ? step.wakeWhen.afterMs : 0);
+  }
+  return seen;
+}

@@ -39,7 +39,7 @@ function portsOn(disk: SimulatedDisk, clock: ModelClock): AgentPorts {
     prober: runtime,
     graph: undefined,
     signals: { read: async () => noSamples, watch: () => nothing },
-    changeFlag: { assert: async () => {} },
+    changeFlag: { assert: async () => {}, tell: () => {} },
     boot: { id: async () => "00000000-0000-4000-8000-000000000001" },
     logger: silentLogger,
   };

@@ -184,6 +184,8 @@ export interface SignalReader {
 /** Tells the vehicle that its stack is being changed. */
 export interface ChangeFlag {
   assert(change: ChangeInProgress): Promise<void>;
+  /** Tells only whoever listens at this moment. */
+  tell(change: ChangeInProgress): void;
 }
 
 // ── Connectivity ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,10 +6,11 @@ import { refuseUnacknowledged } from "../safety/hold.ts";
 import { keptCause } from "../reconcile/evidence.ts";
 import { LIMITS } from "../reconcile/limits.ts";
 import type { Trouble } from "../reconcile/observed.ts";
-import type { SetRef } from "../reconcile/state.ts";
+import { isForced, type SetRef } from "../reconcile/state.ts";
 import type { ChangeAct } from "../reconcile/step.ts";
 import { attemptsOf, withEntry, withoutEntry } from "../memory.ts";
 import type { AgentServices } from "../services.ts";
+import { storageEvidence } from "./fetch.ts";
 import { lookBefore, type ProbeServices } from "./probing.ts";
 import { setOnDisk, type StageServices, verifySet } from "./stage.ts";
 import type { TailKeeper } from "./tails.ts";
@@ -46,10 +47,12 @@ export async function act(services: ChangeServices, what: ChangeAct, signal: Abo
 /** Tells the vehicle that its stack is about to be changed, and looks at the old stack's probes while it still runs. */
 async function announce(services: ChangeServices, signal: AbortSignal): Promise<void> {
   const { clock, random, store } = services;
-  const changeId = store.state.rollback?.changeId ?? ulid(clock, random);
-  await tell(services, changeId);
-  if (services.flag.told !== changeId) return;
-  const before = store.state.rollback === null ? await lookBefore(services, signal) : [];
+  const { rollback } = store.state;
+  const changeId = rollback?.changeId ?? ulid(clock, random);
+  const how = isForced(rollback) ? "as-can-be" : "durably";
+  await tell(services, changeId, how);
+  if (services.flag.told !== changeId && how === "durably") return;
+  const before = rollback === null ? await lookBefore(services, signal) : [];
   services.memory.update(() => ({ announced: { changeId, atMs: clock.monotonicMs(), before } }));
 }
 
@@ -78,20 +81,48 @@ function unacknowledged({ clock }: ChangeServices, waitedMs: number): Trouble {
   };
 }
 
-/** Nobody is told twice. When the file cannot be written nobody has been told, and then no change may begin (H5). */
+/**
+ * Nobody is told twice. `durably`: when the file cannot be written nobody is told at all, and then no change may begin (H5).
+ * `as-can-be`: a change that has begun, a return from a stack that fails, and the end of a change are told to whoever listens,
+ * file or not. What could not be written is tried again with a growing delay.
+ */
 export async function tell(
-  services: Pick<ChangeServices, "changeFlag" | "clock" | "flag" | "logger">,
+  services: Pick<ChangeServices, "changeFlag" | "clock" | "random" | "flag" | "logger" | "memory">,
   changeId: string | null,
+  how: "durably" | "as-can-be" = "as-can-be",
 ): Promise<void> {
-  if (services.flag.told === changeId) return;
-  const at = timestamp(services.clock.wallMs());
+  const { changeFlag, clock, random, flag, logger, memory } = services;
+  if (flag.told === changeId) return;
+  const { untold } = memory.seen;
+  if (untold?.subject === subjectOf(changeId) && clock.monotonicMs() < untold.retryAtMs) return;
+  const change = {
+    kind: "muto.change/v1",
+    inProgress: changeId !== null,
+    changeId,
+    at: timestamp(clock.wallMs()),
+  } as const;
   try {
-    await services.changeFlag.assert({ kind: "muto.change/v1", inProgress: changeId !== null, changeId, at });
-    services.flag.told = changeId;
+    await changeFlag.assert(change);
+    flag.told = changeId;
+    memory.update(() => ({ untold: null }));
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
-    services.logger.error("vehicle cannot be told of a change", { code: error.code });
+    logger.error("vehicle cannot be told of a change", { code: error.code });
+    if (how === "as-can-be") {
+      changeFlag.tell(change);
+      // Whoever listened knows, the file does not: what comes next has to be told again.
+      flag.told = undefined;
+    }
+    const attempts = (untold?.attempts ?? 0) + 1;
+    const delay = { attempt: attempts - 1, baseMs: LIMITS.tellBaseMs, maxMs: LIMITS.tellMsMax };
+    const retryAtMs = clock.monotonicMs() + backoffMs({ ...delay, fraction: random.fraction() });
+    const evidence = [storageEvidence("change-flag", error)];
+    memory.update(() => ({ untold: { subject: subjectOf(changeId), attempts, retryAtMs, final: false, evidence } }));
   }
+}
+
+function subjectOf(changeId: string | null): string {
+  return changeId ?? "no change";
 }
 
 export async function stopInstance(

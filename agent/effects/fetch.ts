@@ -2,7 +2,7 @@ import { backoffMs } from "@muto/kit/backoff";
 import { DiskError } from "@muto/kit/disk";
 import { ContentError } from "@muto/oci/digest";
 import { parseStackArtifact, stackImages, type ArtifactProblem } from "@muto/oci/stack-artifact";
-import type { DownloadEvidence, Evidence } from "@muto/spec";
+import type { DownloadEvidence, Evidence, StorageEvidence } from "@muto/spec";
 import { LIMITS } from "../reconcile/limits.ts";
 import type { BlobRef, StepOf } from "../reconcile/step.ts";
 import { attemptsOf, type Memory } from "../memory.ts";
@@ -168,13 +168,7 @@ function refuse(services: FetchServices, digest: string, problem: ArtifactProble
 export function storageTrouble(services: FetchServices, subject: string, error: DiskError): void {
   const { memory, clock, random, logger } = services;
   const attempts = attemptsOf(memory.seen.stage, subject) + 1;
-  const isFull = error.code === "ENOSPC" || error.code === "EDQUOT";
-  const evidence: Evidence = {
-    kind: "storage",
-    reasonCode: isFull ? "INSUFFICIENT_DISK" : "APPLY_FAILED",
-    operation: "content",
-    problem: errorNumber(error.code),
-  };
+  const evidence = storageEvidence("content", error);
   const waitMs = backoffMs({
     attempt: attempts - 1,
     baseMs: LIMITS.stageBaseMs,
@@ -184,6 +178,12 @@ export function storageTrouble(services: FetchServices, subject: string, error: 
   logger.warn("storage refuses", { operation: error.operation, code: error.code });
   const retryAtMs = clock.monotonicMs() + waitMs;
   memory.update(() => ({ stage: { subject, attempts, retryAtMs, final: false, evidence: [evidence] } }));
+}
+
+export function storageEvidence(operation: StorageEvidence["operation"], { code }: DiskError): StorageEvidence {
+  const isFull = code === "ENOSPC" || code === "EDQUOT";
+  const reasonCode = isFull ? "INSUFFICIENT_DISK" : "APPLY_FAILED";
+  return { kind: "storage", reasonCode, operation, problem: errorNumber(code) };
 }
 
 /** The contract names storage problems by the operating system's numbers; whatever has none is a bad message. */

@@ -1,6 +1,6 @@
 import { refuseUnacknowledged } from "../safety/hold.ts";
 import { LIMITS } from "./limits.ts";
-import type { Observed } from "./observed.ts";
+import type { Observed, Trouble } from "./observed.ts";
 import type { ChangeAct, GateNeed, Hold, Step } from "./step.ts";
 
 /**
@@ -18,10 +18,14 @@ export function announceOptions(
   },
 ): { readonly before: readonly Step[]; readonly after: readonly Step[] } {
   const { now, seen, acknowledgement } = observed;
-  const { announced, unacknowledged } = seen;
+  const { announced, unacknowledged, untold } = seen;
   if (announced === null) {
     if (unacknowledged !== null && now.monotonicMs < unacknowledged.retryAtMs) {
       return { before: [], after: [unacknowledgedHold(unacknowledged.retryAtMs - now.monotonicMs, observed)] };
+    }
+    // Nobody is forced to make a change of which the vehicle cannot be told; a stack that fails is left all the same.
+    if (change.gate === "switch" && untold !== null && now.monotonicMs < untold.retryAtMs) {
+      return { before: [], after: [untoldHold(untold, untold.retryAtMs - now.monotonicMs)] };
     }
     return { before: [change.begin({ do: "announce" })], after: [] };
   }
@@ -43,6 +47,11 @@ function awaitingHold(afterMs: number): Hold {
     evidence: [],
     wakeWhen: { afterMs, on: ["gates"] },
   };
+}
+
+function untoldHold({ evidence }: Trouble, afterMs: number): Hold {
+  const reasons = [...new Set(evidence.map(({ reasonCode }) => reasonCode))];
+  return { kind: "hold", status: "blocked", phase: "gate", reasons, evidence, wakeWhen: { afterMs, on: ["disk"] } };
 }
 
 function unacknowledgedHold(afterMs: number, observed: Observed): Hold {

@@ -34,6 +34,9 @@ export const LIMITS = {
   /** A set that cannot be stopped in so many tries is a named failure; the tries go on. */
   stopTriesMax: 3,
   gateRecheckMs: 5_000,
+  /** Between two tries to write the file that tells the vehicle of a change. */
+  tellBaseMs: 5_000,
+  tellMsMax: 60_000,
   acknowledgementRetryMs: 30_000,
   meteredRecheckMs: 30_000,
   diskRecheckMs: 15_000,

@@ -61,6 +61,8 @@ export interface Seen {
   readonly announced: Announced | null;
   /** An acknowledgement that never came: when to ask again. */
   readonly unacknowledged: Trouble | null;
+  /** The vehicle could not be told of a change, or of its end: when to try again. */
+  readonly untold: Trouble | null;
   /** The change whose first stop was made by this process, so that what follows is carried to its end. */
   readonly stopping: string | null;
   /** When the bytes of a set were last hashed and found whole, by manifest digest. */
@@ -158,6 +160,7 @@ export const NOTHING_SEEN: Seen = {
   stops: new Map(),
   announced: null,
   unacknowledged: null,
+  untold: null,
   stopping: null,
   verifiedMs: new Map(),
   damaged: new Set(),

@@ -4,7 +4,7 @@ import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { announceOptions } from "./announcing.ts";
 import { isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
-import { elapsedMs, type Rollback, type SetRef } from "./state.ts";
+import { elapsedMs, isForced, type Rollback, type SetRef } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
 import { stopsOf, stopTrouble, stopWaitMs, wasStopRequested } from "./stopping.ts";
 import type { JournalRecord } from "./records.ts";
@@ -99,8 +99,8 @@ function stopGate(rollback: Rollback, observed: Observed): GateNeed {
 }
 
 /** A trial that the operator calls back is a change like any other; a failing stack is left as soon as that is safe. */
-function needOf({ cause }: Rollback): GateNeed {
-  return cause.reasonCodes.length === 0 ? "switch" : "stop";
+function needOf(rollback: Rollback): GateNeed {
+  return isForced(rollback) ? "stop" : "switch";
 }
 
 function planReturn(rollback: Rollback, observed: Observed): readonly Step[] {

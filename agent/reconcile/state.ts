@@ -230,6 +230,11 @@ export function isChanging(state: AgentState): boolean {
   return state.trial !== null && state.trial.phase !== "probation";
 }
 
+/** A return that nobody may decline: the set that runs has failed. Empty codes mean that an operator called it back. */
+export function isForced(rollback: Rollback | null): boolean {
+  return rollback !== null && rollback.cause.reasonCodes.length > 0;
+}
+
 export function isBarred(state: AgentState, manifestDigest: string): boolean {
   return state.quarantine.some((entry) => entry.manifestDigest === manifestDigest && entry.barred);
 }

@@ -25,6 +25,7 @@ export function createChangeFlag(options: {
       if (file !== undefined) await writeDurably(disk, file, bytes, { permissions: FILE_MODE });
       tell(change);
     },
+    tell,
   };
 }
 

@@ -366,6 +366,8 @@ export interface SignalsConfig {
   readonly parked?: SignalSource;
   readonly hold?: SignalSource;
   readonly metered?: SignalSource;
+  /** While this file exists, the vehicle's own software holds the vehicle; downloads go on. It may say who, why and until when (lock-file.yaml). Left out, there is none. */
+  readonly lockFile?: FilePath;
   /** Provider that shows the ROS graph to probes and drift; rosbridge or dds. Left out, the only one of these kinds that is configured. */
   readonly graph?: Name;
   readonly providers: readonly SignalProvider[];
@@ -381,6 +383,8 @@ export interface SignalsConfigInput {
   readonly parked?: SignalSourceInput;
   readonly hold?: SignalSourceInput;
   readonly metered?: SignalSourceInput;
+  /** While this file exists, the vehicle's own software holds the vehicle; downloads go on. It may say who, why and until when (lock-file.yaml). Left out, there is none. */
+  readonly lockFile?: FilePath;
   /** Provider that shows the ROS graph to probes and drift; rosbridge or dds. Left out, the only one of these kinds that is configured. */
   readonly graph?: Name;
   readonly providers?: readonly SignalProviderInput[];
@@ -932,7 +936,7 @@ export interface ProbeEvidence {
 export interface StorageEvidence {
   readonly kind: "storage";
   readonly reasonCode: ReasonCode;
-  readonly operation: "journal" | "content" | "set" | "outbox" | "key";
+  readonly operation: "journal" | "content" | "set" | "outbox" | "key" | "change-flag";
   readonly problem: string;
   readonly neededMb?: Count;
   readonly freeMb?: Count;
@@ -1169,6 +1173,14 @@ export interface LocalHold {
   readonly who: Name;
   readonly why: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
   readonly at: Timestamp;
+}
+
+/** What may stand in the file that signals.lockFile names. The vehicle's own software holds the vehicle by making the file and lets it go by removing it; downloads go on. Anything else in it, or nothing, holds as well. */
+export interface LockFile {
+  readonly by?: Name;
+  readonly reason?: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
+  /** The hold is over then, if the vehicle's clock is trusted. */
+  readonly until?: Timestamp;
 }
 
 /** Retained, and the last will (online false). */

@@ -16,6 +16,7 @@ export const parseEvidence: (value: unknown) => Parsed<messages.Evidence> = pars
 export const parseHealthReport: (value: unknown) => Parsed<messages.HealthReport> = parserOf(validators.validateHealthReport, { fillsDefaults: false });
 export const parseLatestDesired: (value: unknown) => Parsed<messages.LatestDesired> = parserOf(validators.validateLatestDesired, { fillsDefaults: false });
 export const parseLocalHold: (value: unknown) => Parsed<messages.LocalHold> = parserOf(validators.validateLocalHold, { fillsDefaults: false });
+export const parseLockFile: (value: unknown) => Parsed<messages.LockFile> = parserOf(validators.validateLockFile, { fillsDefaults: false });
 export const parsePresence: (value: unknown) => Parsed<messages.Presence> = parserOf(validators.validatePresence, { fillsDefaults: false });
 export const parseReasonCode: (value: unknown) => Parsed<messages.ReasonCode> = parserOf(validators.validateReasonCode, { fillsDefaults: false });
 export const parseReconcileReport: (value: unknown) => Parsed<messages.ReconcileReport> = parserOf(validators.validateReconcileReport, { fillsDefaults: false });

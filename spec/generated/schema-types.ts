@@ -154,6 +154,7 @@ export interface SchemaTypes {
   readonly LatestDesired: messages.LatestDesired;
   readonly AssignmentOffer: messages.AssignmentOffer;
   readonly LocalHold: messages.LocalHold;
+  readonly LockFile: messages.LockFile;
   readonly Presence: messages.Presence;
   readonly ReasonCode: messages.ReasonCode;
   readonly ReconcileReport: messages.ReconcileReport;

@@ -15,6 +15,7 @@ export declare const validateEvidence: Validator<messages.Evidence>;
 export declare const validateHealthReport: Validator<messages.HealthReport>;
 export declare const validateLatestDesired: Validator<messages.LatestDesired>;
 export declare const validateLocalHold: Validator<messages.LocalHold>;
+export declare const validateLockFile: Validator<messages.LockFile>;
 export declare const validatePresence: Validator<messages.Presence>;
 export declare const validateReasonCode: Validator<messages.ReasonCode>;
 export declare const validateReconcileReport: Validator<messages.ReconcileReport>;
