@@ -47,6 +47,17 @@ export class InstanceWatch {
     this.#adopter = new Adopter(options);
   }
 
+  /**
+   * As `look`, but leaves alone what another living process is making there. Not only the agent looks: whoever else does must
+   * not take a folder that its supervisor has not claimed yet for the remains of a start that was cut off.
+   */
+  async lookFromAside(folder: RunFolder): Promise<Found | undefined> {
+    const { bootId, processes } = this.#options;
+    const maker = await folder.maker();
+    const isOther = maker?.kind === "process" && maker.bootId === bootId && maker.process.pid !== process.pid;
+    return isOther && (await processes.isAlive(maker.process)) ? undefined : await this.look(folder);
+  }
+
   /** Undefined when nothing runs or ran there. */
   async look(folder: RunFolder): Promise<Found | undefined> {
     if (!(await folder.exists())) return undefined;
@@ -166,13 +177,15 @@ export class InstanceWatch {
     return true;
   }
 
-  async #lost(folder: RunFolder, identity: RunIdentity, isolation: Isolation): Promise<Found> {
+  async #lost(folder: RunFolder, identity: RunIdentity, isolation: Isolation): Promise<Found | undefined> {
     const atMs = this.#options.clock.wallMs();
     const exit = { requested: await folder.stopRequested(), code: null, signal: null, atMs };
     try {
       await folder.recordEnd({ ...identity, isolation }, exit);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
+      // It was forgotten while we looked: then it did not get lost.
+      if (!(await folder.exists())) return undefined;
       // Without the record the next look finds the same, only later.
       this.#options.logger.warn("end of a workload cannot be recorded", { ...identity, code: error.code });
     }

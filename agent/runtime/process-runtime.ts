@@ -8,9 +8,9 @@ import type { NativeWorkload, StackManifest, Workload } from "@muto/spec";
 import type { BlobReader, Instance, PrepareResult, Runtime, SetOnDisk, StartResult, StopResult } from "../ports.ts";
 import { archiveFolder, unpackedArchives, type Archives } from "./archives.ts";
 import { InstanceWatch } from "./instance-watch.ts";
-import { procTable } from "./process-table.ts";
+import { ownProcess, procTable } from "./process-table.ts";
 import { MENDED_STOP, RunFolder } from "./run-folder.ts";
-import type { RunOrder } from "./run-records.ts";
+import { ownerText, type RunOrder } from "./run-records.ts";
 import { SpareFolders } from "./spare-folders.ts";
 import { supervisorSpawner, type SupervisorSpawned, type SupervisorSpawner } from "./supervisor-process.ts";
 import { programPath, workloadConfigHash, workloadEnvironment, type HostEnvironment } from "./workload-config.ts";
@@ -89,7 +89,8 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     this.#archives = unpackedArchives(options.disk);
     this.#spawner = supervisorSpawner(options.nodePath, options.clock);
     const supervisor = () => readFile(options.supervisorFile ?? SUPERVISOR);
-    this.#spares = new SpareFolders(options.disk, options.runs, supervisor);
+    const maker = ownerText(ownProcess(), options.bootId);
+    this.#spares = new SpareFolders({ disk: options.disk, runs: options.runs, supervisor, maker });
     const answerLimitMs = options.answerLimitMs ?? PROCESS_LIMITS.answerLimitMs;
     const processes = procTable();
     this.#watch = new InstanceWatch({ ...options, answerLimitMs, processes, spawner: this.#spawner, supervisor });
@@ -132,7 +133,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     const names = (await this.#options.disk.list(this.#options.runs))
       .filter(({ kind, name }) => kind === "folder" && INSTANCE_ID.test(name) && !this.#starting.has(name))
       .map(({ name }) => name);
-    const found = await Promise.all(names.map((name) => this.#watch.look(this.#folder(name))));
+    const found = await Promise.all(names.map((name) => this.#watch.lookFromAside(this.#folder(name))));
     return found.flatMap((one) => (one === undefined ? [] : [one.instance]));
   }
 
@@ -190,6 +191,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
       case "running":
         // The connection that is made by looking brings the news of this instance from now on.
         await this.#watch.look(folder);
+        await folder.markMade();
         return { ok: true };
       case "refused":
         await this.#watch.release(folder);

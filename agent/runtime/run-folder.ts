@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import { writeDurably } from "@muto/kit/durable-file";
 import {
@@ -18,6 +18,10 @@ import {
 /** What is not known any more is as the stack manifest has it by default. */
 export const MENDED_STOP = { signal: "SIGINT", limitMs: 15_000, terminateLimitMs: 5_000 };
 const MENDED_OUTPUT_BYTES_MAX = 128 * 1024;
+
+/** Symbolic link in a folder that is being made, to `PID:START-TICKS:BOOT-ID` of the agent that makes it. */
+export const MAKER = "maker";
+const GONE = ".gone-";
 
 const OWNER = /^owner\.(\d+)$/;
 
@@ -108,8 +112,26 @@ export class RunFolder {
     return new Uint8Array(Buffer.concat([older, newest]));
   }
 
+  /** The process that is making an instance here: from the folder's first moment on until the start has succeeded. */
+  async maker(): Promise<RunOwner | undefined> {
+    return parseRunOwner((await this.#disk.readLink(this.#at(MAKER))) ?? "");
+  }
+
+  async markMade(): Promise<void> {
+    await this.#disk.remove(this.#at(MAKER));
+  }
+
+  /** At once, as far as anybody who looks can tell: what is half removed would look like an instance that got lost. */
   async remove(): Promise<void> {
-    await this.#disk.remove(this.path);
+    const gone = join(dirname(this.path), `${GONE}${this.instanceId}`);
+    await this.#disk.remove(gone);
+    try {
+      await this.#disk.rename(this.path, gone);
+    } catch (error) {
+      if (error instanceof DiskError && error.code === "ENOENT") return;
+      throw error;
+    }
+    await this.#disk.remove(gone);
   }
 
   /** Undefined for a file that is missing, torn or no JSON. */

@@ -82,6 +82,10 @@ export function parseRunOwner(text: string): RunOwner | undefined {
 
 export const ABANDONED = "abandoned";
 
+export function ownerText({ pid, startTicks }: ProcessId, bootId: string): string {
+  return `${pid}:${startTicks}:${bootId}`;
+}
+
 function parsed<T>(value: unknown, read: (fields: Fields) => T | undefined): T | undefined {
   try {
     return read(fieldsOf(value, ""));

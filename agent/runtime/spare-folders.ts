@@ -2,11 +2,20 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { DiskError, type Disk } from "@muto/kit/disk";
 import { writeDurably } from "@muto/kit/durable-file";
-import type { RunFolder } from "./run-folder.ts";
+import { MAKER, type RunFolder } from "./run-folder.ts";
 
 const SPARE = ".spare-";
 const SUPERVISOR = ".supervisor-";
 const PROGRAM = "supervisor.mjs";
+
+export interface SpareFoldersOptions {
+  readonly disk: Disk;
+  readonly runs: string;
+  /** The bytes of the supervisor's program. */
+  readonly supervisor: () => Promise<Uint8Array>;
+  /** This process, as an owner is written. */
+  readonly maker: string;
+}
 
 /**
  * Folders for instances to come, each with the supervisor's program in it. On a full disk a new folder cannot be made, but
@@ -16,31 +25,36 @@ export class SpareFolders {
   readonly #disk: Disk;
   readonly #runs: string;
   readonly #supervisor: () => Promise<Uint8Array>;
+  readonly #maker: string;
   #made = 0;
   #wanted = 0;
 
-  constructor(disk: Disk, runs: string, supervisor: () => Promise<Uint8Array>) {
-    this.#disk = disk;
-    this.#runs = runs;
-    this.#supervisor = supervisor;
+  constructor(options: SpareFoldersOptions) {
+    this.#disk = options.disk;
+    this.#runs = options.runs;
+    this.#supervisor = options.supervisor;
+    this.#maker = options.maker;
   }
 
   /**
-   * Gives the instance its folder: a spare one, or a new one. Rejects with a DiskError; `EEXIST` when the instance has
+   * Gives the instance its folder: a spare one, or a new one. It says from its first moment on who is making it, or anybody
+   * else who looks before its supervisor has claimed it would take it for one that a dead agent left, and throw it away. Rejects with a DiskError; `EEXIST` when the instance has
    * been here before, whose folder is then not touched.
    */
   async take(folder: RunFolder): Promise<void> {
     if (await folder.exists()) throw new DiskError("EEXIST", "makeFolder", folder.path);
     const version = await this.#version();
-    const spare = (await this.#spares(version))[0] ?? (await this.#make(version));
-    await this.#disk.rename(join(this.#runs, spare), folder.path);
+    const spare = join(this.#runs, (await this.#spares(version))[0] ?? (await this.#make(version)));
+    await this.#disk.remove(join(spare, MAKER));
+    await this.#disk.symlink(this.#maker, join(spare, MAKER));
+    await this.#disk.rename(spare, folder.path);
   }
 
   /** A folder that nobody needs any more becomes a spare one, so that restarts on a full disk can go on for ever. */
   async giveBack(folder: RunFolder): Promise<void> {
     const version = await this.#version();
     if ((await this.#spares(version)).length >= this.#wanted || !(await this.#hasProgram(folder))) {
-      return await this.#disk.remove(folder.path);
+      return await folder.remove();
     }
     const name = await this.#unusedName(version);
     const partial = join(this.#runs, `${name}~`);

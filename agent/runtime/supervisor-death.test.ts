@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "@muto/kit/clock";
 import { jsonLogger, type Logger } from "@muto/kit/logger";
+import { runAgent } from "./test-agent.ts";
 import { bench, processesWith, untilOutput, type Bench } from "./test-bench.ts";
 
 /** Waits without polling, and ends with 7 when asked by SIGINT. */
@@ -128,6 +129,7 @@ for (const how of ["was read", "could not be recorded"] as const) {
     const supervisor = world.supervisorOf(id);
     if (how === "could not be recorded") mkdirSync(join(folder, "exit.json~"));
     assert.deepEqual(await world.runtime.stop(id), { ok: true });
+    while (how === "was read" && !existsSync(join(folder, "exit.json"))) await systemClock().sleep(5);
     rmSync(folder, { recursive: true });
     while (existsSync(`/proc/${supervisor}`)) await systemClock().sleep(20);
     assert.deepEqual(await world.runtime.inspect(), []);
@@ -145,4 +147,33 @@ test("a forgotten instance's folder is free: no process of it is left that could
     const state = existsSync(`/proc/${supervisor}`) ? readFileSync(`/proc/${supervisor}/stat`, "utf8") : "";
     assert.match(state, /^$|\) Z /);
   }
+});
+
+test("who looks while an agent starts workloads does not disturb it, and neither does who looks while they are forgotten", async () => {
+  await using world = bench();
+  const names = ["lidar", "planner", "controller"];
+  const set = world.set(Object.fromEntries(names.map((name) => [name, PATIENT])));
+  const agent = runAgent({ runs: world.runs }, set, names);
+  let looks = 0;
+  let hasStarted = false;
+  const looking = (async () => {
+    for (; !hasStarted; looks++) await world.runtime.inspect();
+  })();
+  await agent.said("all started");
+  hasStarted = true;
+  await looking;
+  assert.ok(looks > 0);
+  const found = await world.runtime.inspect();
+  assert.deepEqual(found.map(({ workload }) => workload).toSorted(), names.toSorted());
+  await agent.kill();
+  for (const { instanceId } of found) await world.runtime.stop(instanceId);
+  const other = world.another();
+  const forgetting = Promise.all(found.map(async ({ instanceId }) => await world.runtime.forget(instanceId)));
+  let isForgotten = false;
+  void forgetting.finally(() => (isForgotten = true));
+  while (!isForgotten) {
+    for (const { state } of await other.inspect()) assert.ok(state.kind === "ended" && state.code === 7);
+  }
+  await forgetting;
+  assert.deepEqual(await other.inspect(), []);
 });

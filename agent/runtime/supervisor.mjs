@@ -8,6 +8,7 @@
  *
  * Standard input holds the spec as JSON, the working directory is the run folder. File descriptor 3 takes one line, `running` or `refused CODE`, and is closed.
  *
+ *   maker           symbolic link `PID:START-TICKS:BOOT-ID`, there until a start has succeeded: the agent that is at it
  *   owner.N         symbolic link `PID:START-TICKS:BOOT-ID`, or `abandoned`: of two claims for one N exactly one succeeds
  *   spec.json       durable: what to run and how to stop it
  *   state.json      durable, once the workload runs: pid and start time (clock ticks since boot), boot id, isolation
