@@ -1,4 +1,4 @@
-import { isRecord } from "@muto/oci/descriptor";
+import { isRecord, jsonIn } from "@muto/oci/descriptor";
 
 /** What the agent reads of a container; everything else that an engine says is left alone. */
 export interface ContainerSeen {
@@ -22,6 +22,9 @@ export interface ContainerListed {
   readonly id: string;
   readonly labels: Readonly<Record<string, string>>;
 }
+
+/** That it died, or that somebody sent it a signal through the engine. */
+export type ContainerNews = { readonly kind: "died" } | { readonly kind: "signalled"; readonly signal: string };
 
 export interface ImageListed {
   readonly id: string;
@@ -70,6 +73,19 @@ export function readImages(value: unknown): readonly ImageListed[] | undefined {
     return { id: asImageId(item["Id"]), tags: named };
   });
   return items.every((item) => item !== undefined) ? items : undefined;
+}
+
+/** One object in each line; lines that are no news are left out. */
+export function readNews(bytes: Uint8Array): readonly ContainerNews[] {
+  const lines = Buffer.from(bytes).toString("utf8").split("\n");
+  return lines.flatMap((line): readonly ContainerNews[] => {
+    const news = jsonIn(Buffer.from(line));
+    if (!isRecord(news)) return [];
+    if (news["Action"] === "die") return [{ kind: "died" }];
+    const actor = news["Actor"];
+    const signal = isRecord(actor) && isRecord(actor["Attributes"]) ? actor["Attributes"]["signal"] : undefined;
+    return news["Action"] === "kill" && typeof signal === "string" ? [{ kind: "signalled", signal }] : [];
+  });
 }
 
 export function readId(value: unknown): string | undefined {

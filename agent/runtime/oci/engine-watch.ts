@@ -14,6 +14,9 @@ export interface EngineWatchOptions {
 
 const RECONNECT = { baseMs: 250, maxMs: 30_000, fraction: 1 } as const;
 const SETTLE_MS = 300;
+const SLACK_MS = 2_000;
+/** SIGINT, SIGKILL and SIGTERM, by number: with these one stops a container. */
+const STOP_SIGNALS: ReadonlySet<string> = new Set(["2", "9", "15"]);
 
 /**
  * Listens to the engine's news. They only wake the agent, which then looks; names of events differ between engines, and news
@@ -41,16 +44,21 @@ export class EngineWatch implements AsyncDisposable {
   }
 
   /**
-   * Docker that is stopped without `--live-restore` stops every container first, which then look as if they had ended by
-   * themselves. It remembers the deaths that it saw, but only until it ends: a death that it does not remember was its own
-   * doing. Podman has no daemon that could take anything along.
+   * Docker that is stopped without `--live-restore` first stops every container as somebody at its command line would, with the
+   * container's own signal, so that it looks as if it had ended by itself; and what it did not get to stop it ends at its next
+   * start, when it remembers nothing. Neither is a crash. Podman has no daemon that could take anything along.
    */
-  async wasOutage({ id, finishedAtMs }: Pick<ContainerSeen, "id" | "finishedAtMs">): Promise<boolean> {
+  async wasTakenAlong(
+    { id, finishedAtMs }: Pick<ContainerSeen, "id" | "finishedAtMs">,
+    stopLimitMs: number,
+  ): Promise<boolean> {
     const { engine, clock } = this.#options;
     if (finishedAtMs === null || !(await this.#isDocker())) return false;
     for (const isLast of [false, true]) {
-      const seen = await engine.sawDeath(id, finishedAtMs - 2_000, clock.wallMs());
-      if (!seen.ok || seen.value) return false;
+      const news = await engine.newsOf(id, finishedAtMs - stopLimitMs - SLACK_MS, clock.wallMs());
+      if (!news.ok) return false;
+      if (news.value.some((one) => one.kind === "signalled" && STOP_SIGNALS.has(one.signal))) return true;
+      if (news.value.some((one) => one.kind === "died")) return false;
       // The state of a container changes a moment before its death is in the news.
       if (!isLast) await clock.sleep(SETTLE_MS, this.#closing.signal);
     }

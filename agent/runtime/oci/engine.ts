@@ -4,9 +4,11 @@ import {
   readContainers,
   readId,
   readImages,
+  readNews,
   readVersion,
   asImageId,
   type ContainerListed,
+  type ContainerNews,
   type ContainerSeen,
   type ImageListed,
 } from "./engine-answers.ts";
@@ -38,8 +40,8 @@ export interface Engine extends Disposable {
   logs(id: string, options: LogOptions): Promise<Answer<AsyncIterable<LogText>>>;
   /** One chunk for each piece of news about containers with the label; ends when the connection does. */
   events(label: string, signal: AbortSignal): Promise<Answer<AsyncIterable<Uint8Array>>>;
-  /** Whether the engine itself saw this container die since then. */
-  sawDeath(id: string, sinceMs: number, untilMs: number): Promise<Answer<boolean>>;
+  /** What the engine remembers of the container's end. */
+  newsOf(id: string, sinceMs: number, untilMs: number): Promise<Answer<readonly ContainerNews[]>>;
 }
 
 export interface LogOptions {
@@ -89,11 +91,11 @@ export function engineAt(socketPath: string): Engine {
     },
     events: (label, signal) =>
       client.follow(`/events?${query({ filters: JSON.stringify({ type: ["container"], label: [label] }) })}`, signal),
-    sawDeath: async (id, sinceMs, untilMs) => {
-      const filters = JSON.stringify({ type: ["container"], container: [id], event: ["die"] });
+    newsOf: async (id, sinceMs, untilMs) => {
+      const filters = JSON.stringify({ type: ["container"], container: [id], event: ["die", "kill"] });
       const span = { since: String(Math.floor(sinceMs / 1000)), until: String(Math.ceil(untilMs / 1000)) };
       const got = await client.ask({ method: "GET", path: `/events?${query({ ...span, filters })}` });
-      return got.ok ? { ok: true, value: Buffer.from(got.value.bytes).toString("utf8").includes(id) } : got;
+      return got.ok ? { ok: true, value: readNews(got.value.bytes) } : got;
     },
     [Symbol.dispose]: () => client[Symbol.dispose](),
   };

@@ -297,7 +297,7 @@ export class OciRuntime implements Runtime, OutputSearch {
     if (isAliveContainer(container))
       return { ...common, state: { kind: "running", pid: container.pid, supervised: true } };
     const requested = container.name === stoppedName(identity);
-    const byOutage = !requested && (await this.#watch.wasOutage(container));
+    const byOutage = !requested && (await this.#watch.wasTakenAlong(container, identity.stop.limitMs));
     const instance: Instance = { ...common, state: endOf(container, { requested, byOutage }) };
     this.#ended.set(id, instance);
     return instance;
