@@ -21,7 +21,7 @@ const SIGNAL_NAMES = [
   "parked",
   "hold",
   "metered",
-] as const satisfies readonly Exclude<keyof SignalsConfig, "providers" | "graph">[];
+] as const satisfies readonly Exclude<keyof SignalsConfig, "providers" | "graph" | "lockFile">[];
 
 const PLAIN_PROTOCOLS = new Set(["http:", "mqtt:", "ws:"]);
 

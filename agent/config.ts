@@ -102,6 +102,7 @@ function withAbsolutePaths(config: AgentConfig, folder: string): AgentConfig {
     },
     signals: {
       ...signals,
+      ...(signals.lockFile !== undefined && { lockFile: absolute(signals.lockFile) }),
       providers: signals.providers.map((provider) =>
         "path" in provider ? { ...provider, path: absolute(provider.path) } : provider,
       ),

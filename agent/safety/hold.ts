@@ -9,12 +9,12 @@ import { refuse, refuseUnseen, type Refusal } from "./refusal.ts";
  */
 export function refuseHold(context: GateContext): readonly Refusal[] {
   const source = context.config.signals.hold;
-  const technician = refuseTechnician(context);
-  if (isAbsent(source)) return technician;
+  const local = [...refuseTechnician(context), ...refuseLock(context)];
+  if (isAbsent(source)) return local;
   const { seen, missed } = readSource("hold", source, context.samples, context.clock);
   const held = seen.filter(({ value }) => value.held);
   return [
-    ...technician,
+    ...local,
     ...(context.purpose === "switch" ? refuseUnseen("DENY_LOCAL_HOLD", "hold", false, missed) : []),
     ...held.map(({ provider, value, ageMs }) =>
       refuse("DENY_LOCAL_HOLD", {
@@ -39,6 +39,25 @@ export function refuseUnacknowledged(waitedMs: number): Refusal {
     ageMs: Math.max(0, Math.ceil(waitedMs)),
   });
 }
+
+/** An untrusted clock ends no lock: it may be years ahead (H20). */
+function refuseLock({ samples: { lock = { kind: "none" } }, clock }: GateContext): readonly Refusal[] {
+  const fixed = { signal: "hold", required: false, ageMs: null } as const;
+  switch (lock.kind) {
+    case "none":
+      return [];
+    case "held": {
+      const isOver = lock.untilWallMs !== null && clock.trusted && clock.wallMs >= lock.untilWallMs;
+      if (isOver) return [];
+      return [refuse("DENY_LOCAL_HOLD", { ...fixed, problem: "held", source: lock.who, seen: lock.why })];
+    }
+    case "unreadable":
+      return [refuse("DENY_LOCAL_HOLD", { ...fixed, problem: "malformed", source: LOCK_SOURCE, seen: null })];
+  }
+}
+
+/** Who holds, when a lock file does not say. */
+export const LOCK_SOURCE = "lock-file";
 
 function refuseTechnician(context: GateContext): readonly Refusal[] {
   const { hold } = context.samples.technician;

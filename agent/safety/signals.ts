@@ -9,7 +9,16 @@ export interface SignalSamples {
   readonly providers: ReadonlyMap<string, ProviderSamples>;
   /** What a technician on the vehicle said, apart from all signals. */
   readonly technician: TechnicianSays;
+  /** The lock file of the vehicle's own software; left out where none is configured. */
+  readonly lock?: LocalLock;
 }
+
+/** A file whose existence holds the vehicle. One that cannot be looked at holds too: somebody may have written it. */
+export type LocalLock =
+  | { readonly kind: "none" }
+  /** Over at `untilWallMs`, if the clock is trusted; null stands until the file is removed. */
+  | { readonly kind: "held"; readonly who: string; readonly why: HoldWhy; readonly untilWallMs: number | null }
+  | { readonly kind: "unreadable" };
 
 export interface ProviderSamples {
   /** The newest sample of each key that was ever heard. A malformed line empties it: what it would have said is unknown. */

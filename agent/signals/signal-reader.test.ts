@@ -28,6 +28,7 @@ const silentTechnician = {
 
 const random = systemRandom();
 const elsewhere = {
+  disk: systemDisk(),
   random,
   logger: silentLogger,
   technician: silentTechnician,

@@ -1,4 +1,5 @@
 import type { Clock } from "@muto/kit/clock";
+import type { Disk } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
 import type { UdpNetwork } from "@muto/dds/network";
 import type { Random } from "@muto/kit/random";
@@ -15,6 +16,7 @@ import { openFileProvider } from "./file-provider.ts";
 import { graphProviderOf } from "./graph-provider.ts";
 import type { OnHeard } from "./line.ts";
 import { planOf } from "./mapping.ts";
+import { readLock, watchLock } from "./lock-file.ts";
 import { openRosbridgeProvider } from "./rosbridge-provider.ts";
 import { openSocketProvider } from "./socket-provider.ts";
 
@@ -23,6 +25,7 @@ export interface SignalReaderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly disk: Disk;
   readonly webSocket: WebSocketConnector;
   readonly udp: UdpNetwork;
   /** What a technician on the vehicle said, read anew at every look. */
@@ -50,20 +53,34 @@ export async function openSignalReader(options: SignalReaderOptions): Promise<Op
   const { config, technician } = options;
   const heard = new Map<string, ProviderSamples>();
   const watchers = new Set<() => void>();
+  const changed = () => {
+    for (const onChange of watchers) onChange();
+  };
   await using opening = new AsyncDisposableStack();
   const told: ((change: ChangeInProgress) => void)[] = [];
   let graph: GraphReader | undefined;
   for (const provider of config.signals.providers) {
-    const onHeard = lineHearer(options, provider.name, heard, () => {
-      for (const onChange of watchers) onChange();
-    });
+    const onHeard = lineHearer(options, provider.name, heard, changed);
     const source = await openProvider(provider, { ...options, onHeard }, opening);
     if (source.tell !== undefined) told.push(source.tell);
     graph ??= source.graph;
   }
+  const { lockFile } = config.signals;
+  if (lockFile !== undefined) {
+    const stop = new AbortController();
+    const watching = watchLock(options, lockFile, changed, stop.signal);
+    opening.defer(async () => {
+      stop.abort();
+      await watching;
+    });
+  }
   const opened = opening.move();
   return {
-    read: async () => ({ providers: new Map(heard), technician: await technician.read() }),
+    read: async () => ({
+      providers: new Map(heard),
+      technician: await technician.read(),
+      ...(lockFile !== undefined && { lock: await readLock(options.disk, lockFile) }),
+    }),
     watch: (onChange) => {
       watchers.add(onChange);
       const watch = technician.watch(onChange);

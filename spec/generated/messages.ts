@@ -1177,6 +1177,7 @@ export interface LocalHold {
 
 /** What may stand in the file that signals.lockFile names. The vehicle's own software holds the vehicle by making the file and lets it go by removing it; downloads go on. Anything else in it, or nothing, holds as well. */
 export interface LockFile {
+  readonly kind: "muto.lock-file/v1";
   readonly by?: Name;
   readonly reason?: "maintenance" | "mission" | "charging" | "passengers" | "diagnosis" | "calibration" | "other";
   /** The hold is over then, if the vehicle's clock is trusted. */

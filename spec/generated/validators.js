@@ -11108,7 +11108,7 @@ return errors === 0;
 validate374.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const validateLockFile = validate377;
-const schema123 = {"$id":"muto:LockFile","type":"object","properties":{"by":{"$ref":"muto:Name"},"reason":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"until":{"$ref":"muto:Timestamp"}}};
+const schema123 = {"$id":"muto:LockFile","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.lock-file/v1"},"by":{"$ref":"muto:Name"},"reason":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"until":{"$ref":"muto:Timestamp"}}};
 
 function validate377(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LockFile" */;
@@ -11122,6 +11122,28 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.kind === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.kind !== undefined){
+if("muto.lock-file/v1" !== data.kind){
+const err1 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "muto.lock-file/v1"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
 if(data.by !== undefined){
 if(!(validate91(data.by, {instancePath:instancePath+"/by",parentData:data,parentDataProperty:"by",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
@@ -11129,14 +11151,14 @@ errors = vErrors.length;
 }
 }
 if(data.reason !== undefined){
-let data1 = data.reason;
-if(!(((((((data1 === "maintenance") || (data1 === "mission")) || (data1 === "charging")) || (data1 === "passengers")) || (data1 === "diagnosis")) || (data1 === "calibration")) || (data1 === "other"))){
-const err0 = {instancePath:instancePath+"/reason",schemaPath:"#/properties/reason/enum",keyword:"enum",params:{allowedValues: schema123.properties.reason.enum},message:"must be equal to one of the allowed values"};
+let data2 = data.reason;
+if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
+const err2 = {instancePath:instancePath+"/reason",schemaPath:"#/properties/reason/enum",keyword:"enum",params:{allowedValues: schema123.properties.reason.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
-vErrors = [err0];
+vErrors = [err2];
 }
 else {
-vErrors.push(err0);
+vErrors.push(err2);
 }
 errors++;
 }
@@ -11149,19 +11171,19 @@ errors = vErrors.length;
 }
 }
 else {
-const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
 if(vErrors === null){
-vErrors = [err1];
+vErrors = [err3];
 }
 else {
-vErrors.push(err1);
+vErrors.push(err3);
 }
 errors++;
 }
 validate377.errors = vErrors;
 return errors === 0;
 }
-validate377.evaluated = {"props":{"by":true,"reason":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate377.evaluated = {"props":{"kind":true,"by":true,"reason":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
 export const validatePresence = validate380;
 const schema124 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};

@@ -6,6 +6,7 @@ import { noSamples, type SignalKey } from "@muto/agent/safety/signals";
 import { openSignalReader } from "@muto/agent/signals/signal-reader";
 import { systemUdpNetwork } from "@muto/dds/udp-network";
 import { systemClock } from "@muto/kit/clock";
+import { systemDisk } from "@muto/kit/disk";
 import { silentLogger } from "@muto/kit/logger";
 import { systemRandom } from "@muto/kit/random";
 import type { AgentConfigInput } from "@muto/spec";
@@ -54,6 +55,7 @@ async function openVehicle(
   const reader = await openSignalReader({
     config,
     clock,
+    disk: systemDisk(),
     random: systemRandom(),
     logger: silentLogger,
     technician: { read: async () => noSamples.technician, watch: () => ({ [Symbol.asyncDispose]: async () => {} }) },

@@ -1,16 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compilePathDecoder } from "@muto/dds/cdr/decode";
-import type { CdrValue } from "@muto/dds/cdr/value";
-import { KNOWN_MESSAGES } from "@muto/dds/messages/interfaces";
-import type { SubscriptionQos } from "@muto/dds/model";
-import { openParticipant, type Participant, type ParticipantOptions } from "@muto/dds/participant";
 import type { UdpNetwork } from "@muto/dds/network";
 import { systemUdpNetwork } from "@muto/dds/udp-network";
-import { systemClock } from "@muto/kit/clock";
-import { silentLogger } from "@muto/kit/logger";
-import { seededRandom, systemRandom } from "@muto/kit/random";
+import { seededRandom } from "@muto/kit/random";
 import { buildPeer, type Vendor } from "./build-peers.ts";
+import { clock, hear, nodes, open, until, within } from "./listening.ts";
 import { startPeer } from "./peer-process.ts";
 
 /*
@@ -19,8 +13,6 @@ import { startPeer } from "./peer-process.ts";
 
 const vendor: Vendor = process.env["MUTO_DDS_VENDOR"] === "fast" ? "fast" : "cyclone";
 const program = await buildPeer(vendor);
-const clock = systemClock();
-const DEADLINE_MS = 15_000;
 const LEASE_MS = 2_000;
 
 /** A peer whose lease is short, so that a killed one need not be waited for. */
@@ -34,58 +26,6 @@ function cycloneConfig(discovery: string, general = "<AllowMulticast>true</Allow
   return `<CycloneDDS><Domain><General>${lo}${general}</General><Discovery>${discovery}</Discovery></Domain></CycloneDDS>`;
 }
 
-const open = (more: Partial<ParticipantOptions> = {}) => {
-  const ports = { network: systemUdpNetwork(), clock, random: systemRandom(), logger: silentLogger };
-  return openParticipant({ domainId: 0, ...ports, ...more });
-};
-
-interface Heard {
-  readonly values: (CdrValue | undefined)[][];
-  next(): Promise<readonly (CdrValue | undefined)[]>;
-}
-
-/** Subscribes and decodes; `next` is the next sample from now on. */
-function hear(
-  participant: Participant,
-  topic: string,
-  type: string,
-  paths: readonly string[],
-  qos?: SubscriptionQos,
-): Heard {
-  const compiled = compilePathDecoder(type, paths, KNOWN_MESSAGES);
-  assert.ok(compiled.ok, JSON.stringify(compiled));
-  const values: (CdrValue | undefined)[][] = [];
-  let waiting = Promise.withResolvers<readonly (CdrValue | undefined)[]>();
-  const onSample = ({ payload }: { payload: Uint8Array }) => {
-    const decoded = compiled.decoder.decode(payload);
-    assert.ok(decoded.ok, JSON.stringify(decoded));
-    values.push([...decoded.value]);
-    waiting.resolve(decoded.value);
-    waiting = Promise.withResolvers();
-  };
-  participant.subscribe({ topic, type, onSample, ...(qos === undefined ? {} : { qos }) });
-  return { values, next: () => within(waiting.promise, `a sample of ${topic}`) };
-}
-
-function within<Value>(promise: Promise<Value>, what: string): Promise<Value> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`${what} did not come`)), DEADLINE_MS);
-  return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
-}
-
-/** Resolves with how long it took until the graph was as wanted. */
-async function until(participant: Participant, what: string, holds: () => boolean): Promise<number> {
-  const startedMs = clock.monotonicMs();
-  const done = Promise.withResolvers<void>();
-  using _watch = participant.watch(() => {
-    if (holds()) done.resolve();
-  });
-  if (holds()) done.resolve();
-  await within(done.promise, what);
-  return clock.monotonicMs() - startedMs;
-}
-
-const nodes = (participant: Participant) => participant.graph().nodes.map(({ name }) => name);
 const NODES = ["/perception/lidar", "/planner"];
 
 test("every signal of a vehicle is read, a latched one that was written long before included", async () => {
