@@ -4,6 +4,7 @@ import { auditCommands } from "./audit.ts";
 import { dataCommands } from "./data.ts";
 import { desiredCommands } from "./desired.ts";
 import { fleetCommands } from "./fleet.ts";
+import { importCommands } from "./import.ts";
 import { releaseCommands } from "./release.ts";
 import { rolloutCommands } from "./rollout.ts";
 import { serveCommands } from "./serve.ts";
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   ...fleetCommands,
   ...vehicleCommands,
   ...releaseCommands,
+  ...importCommands,
   ...desiredCommands,
   ...rolloutCommands,
   ...auditCommands,
