@@ -89,3 +89,37 @@ describe("what makes a vehicle unfit", () => {
     });
   }
 });
+
+test("a stack that does not keep what it should is shown to the technician, and the vehicle is fit", () => {
+  const met = {
+    probe: "web",
+    workload: "web",
+    probeKind: "http",
+    met: true,
+    required: 200,
+    seen: 200,
+    ageMs: 900,
+  } as const;
+  const gone = {
+    probe: "planner-there",
+    workload: "planner",
+    probeKind: "node",
+    met: false,
+    problem: "absent",
+    required: true,
+    seen: false,
+    ageMs: 1_200,
+  } as const;
+  const since = "2026-11-24T00:00:00.000Z";
+  const drift = { ...gone, drift: "node-left", since } as const;
+  const saysOf = (health: Looked["seen"]["health"]) =>
+    judgeLooked({ ...fit, seen: { ...fit.seen, ...(health !== undefined && { health }) } })
+      .filter(({ about }) => about.startsWith("probe") || about === "drift")
+      .map(({ verdict, says }) => `${verdict} ${says}`);
+  assert.deepEqual(saysOf(undefined), []);
+  assert.deepEqual(saysOf({ probes: [met] }), ["ok all 1 are met"]);
+  assert.deepEqual(saysOf({ probes: [met, gone], drift: [drift] }), [
+    "warn node of planner: absent; seen false, needed true, 1.2 s old",
+    `warn node-left planner, planner-there since ${since}`,
+  ]);
+});

@@ -25,7 +25,11 @@ export interface Looked {
   readonly registry: Reached | undefined;
   readonly broker: Reached | undefined;
   /** Of the agent that runs here, or taken by this look itself when none does. */
-  readonly seen: Pick<AgentView, "providers" | "gate"> & { readonly agentRuns: boolean };
+  readonly seen: Pick<AgentView, "providers" | "gate"> & {
+    readonly agentRuns: boolean;
+    /** Of the agent that runs here; without one nobody has looked at the stack. */
+    readonly health?: Pick<AgentView["health"], "probes" | "drift">;
+  };
   readonly optionalProviders: ReadonlySet<string>;
   readonly graph: AgentView["graph"];
 }
@@ -56,6 +60,7 @@ export function judgeLooked(looked: Looked): readonly Finding[] {
     agentFinding(looked),
     ...looked.seen.providers.map((provider) => providerFinding(provider, looked.optionalProviders)),
     ...graphFindings(looked),
+    ...stackFindings(looked.seen.health),
     ...gateFindings(looked),
   ];
 }
@@ -186,6 +191,29 @@ function graphFindings({ graph }: Looked): readonly Finding[] {
           next: "probes of nodes and topics fail until it does",
         },
       ];
+}
+
+/** What the running stack should keep up; a stack that does not is a matter of the stack, and the vehicle is fit. */
+function stackFindings(health: Looked["seen"]["health"]): readonly Finding[] {
+  const probes = health?.probes ?? [];
+  const unmet = probes.filter(({ met }) => !met);
+  const all = { about: "probes", verdict: "ok", says: `all ${probes.length} are met` } as const;
+  return [
+    ...(probes.length > 0 && unmet.length === 0 ? [all] : []),
+    ...unmet.map(({ probe, probeKind, workload, problem, seen, required, ageMs }): Finding => {
+      const numbers = `seen ${String(seen)}, needed ${String(required)}`;
+      const age = ageMs === null ? "" : `, ${(ageMs / 1000).toFixed(1)} s old`;
+      return {
+        about: `probe ${probe}`,
+        verdict: "warn",
+        says: `${probeKind} of ${workload}: ${problem ?? ""}; ${numbers}${age}`,
+      };
+    }),
+    ...(health?.drift ?? []).map(({ drift, workload, probe, since }): Finding => {
+      const where = [workload, probe].filter((part) => part !== null).join(", ");
+      return { about: "drift", verdict: "warn", says: `${drift} ${where} since ${since}`.replace("  ", " ") };
+    }),
+  ];
 }
 
 /** What nobody can know closes a gate for ever; what is seen closes it only for now. */
