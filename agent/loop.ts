@@ -32,8 +32,10 @@ export interface Agent {
   run(signal: AbortSignal): Promise<void>;
   /** One pass, for whoever drives the agent step by step; the step that was executed. */
   pass(signal: AbortSignal): Promise<Step>;
-  /** What the cloud offers, as of the last poll. Kept in memory, judged by the next pass. */
+  /** What the cloud offers, as of the last poll. Kept in memory until a pass has made its judgement durable. */
   offer(offered: OfferedAssignment): void;
+  /** Whether everything that was offered is durable, or durably refused; until then it must be offered in full. */
+  hasTakenOffer(): boolean;
   /** Something may have changed. */
   wake(): void;
   health(): Promise<HealthView>;
@@ -66,9 +68,18 @@ class ReconcileLoop implements Agent {
     this.#nextChangeId = ulid(services.clock, services.random);
   }
 
+  /** "As before" must not push aside what came before it and was not looked at yet. */
   offer(offered: OfferedAssignment): void {
-    this.#inbox = offered;
+    const before = this.#inbox;
+    this.#inbox = {
+      offer: offered.offer === undefined ? before?.offer : offered.offer,
+      serverDateMs: offered.serverDateMs ?? before?.serverDateMs,
+    };
     this.#wake.ring();
+  }
+
+  hasTakenOffer(): boolean {
+    return this.#inbox === undefined;
   }
 
   wake(): void {
@@ -133,16 +144,15 @@ class ReconcileLoop implements Agent {
     const { refusal } = store.state;
     const isVoid = refusal !== null && refusal.contextHash !== verifier.trustHash;
     const offered = this.#inbox;
-    if (offered === undefined && !isVoid) return;
-    this.#inbox = undefined;
-    if (store.fault !== undefined) return;
+    if (store.fault !== undefined || (offered === undefined && !isVoid)) return;
     try {
       if (isVoid) await store.record({ kind: "refusal-cleared" });
       if (offered === undefined) return;
       const taken = await takeOffer(this.#services, offered);
       if (taken !== undefined) this.#release = taken.release;
+      if (this.#inbox === offered) this.#inbox = undefined;
     } catch (error) {
-      // What could not be made durable is not acted on; the next poll brings it again, and repairs must not wait for it.
+      // What could not be made durable is not acted on and stays offered; repairs must not wait for it.
       this.#afterRefusal(error);
     }
   }
@@ -210,10 +220,13 @@ class ReconcileLoop implements Agent {
     if (!superseded.signal.aborted) this.#wake.ring();
   }
 
-  /** The next look at the probes is brought forward; what has changed, if it matters, the look says. */
+  /** Brings the next look at the probes forward; what has changed, if it matters, the look says. Once until then: graphs chatter. */
   #graphChanged(): void {
-    const atMs = this.#services.clock.monotonicMs();
-    this.#services.memory.update(() => ({ graphChangedMs: atMs }));
+    const { memory, clock } = this.#services;
+    const { graphChangedMs, probes } = memory.seen;
+    if (graphChangedMs !== null && graphChangedMs >= probes.lookedMs) return;
+    const atMs = clock.monotonicMs();
+    memory.update(() => ({ graphChangedMs: atMs }));
     this.#wake.ring();
   }
 

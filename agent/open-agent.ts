@@ -235,6 +235,7 @@ function linkOptions(ports: AgentPorts, { config, roots, signer }: AgentSettings
     pollMs: cloud.pollSec * 1000,
     healthMs: cloud.healthSec * 1000,
     sequenceFloor: () => store.state.floors.sequence,
+    isOfferTaken: () => agent.hasTakenOffer(),
     health,
     enrolment: () =>
       makeEnrolment({

@@ -210,6 +210,32 @@ void describe("whole stories", () => {
     runs(vehicle, third);
   });
 
+  void test("a poll that brings nothing new does not push aside the offer before it, however long the loop was busy", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    vehicle.agent().offer({ offer: undefined, serverDateMs: undefined });
+    await vehicle.settle();
+    runs(vehicle, second);
+    vehicle.agent().offer({ offer: null, serverDateMs: undefined });
+    vehicle.agent().offer({ offer: undefined, serverDateMs: undefined });
+    assign(vehicle, third, 3);
+    await vehicle.settle();
+    runs(vehicle, third);
+  });
+
+  void test("an offer that the disk refuses stays offered, and is taken when there is room again", async () => {
+    const vehicle = await vehicleOnFirst();
+    vehicle.refusesRecord = ({ kind }) => kind === "accepted";
+    assign(vehicle, second, 2);
+    await passes(vehicle, 5);
+    assert.equal(vehicle.state.accepted?.assignment.sequence, 1);
+    assert.equal(vehicle.agent().hasTakenOffer(), false);
+    vehicle.refusesRecord = () => false;
+    await vehicle.settle();
+    assert.equal(vehicle.agent().hasTakenOffer(), true);
+    runs(vehicle, second);
+  });
+
   void test("what was fetched of a release that is not wanted any more makes room for the next one", async () => {
     const vehicle = await vehicleOnFirst();
     drive(vehicle);

@@ -46,6 +46,7 @@ export async function openVehicle(changes: Partial<LinkOptions> & { readonly has
     pollMs: 3_600_000,
     healthMs: 3_600_000,
     sequenceFloor: () => 7,
+    isOfferTaken: () => true,
     health: async () => health,
     enrolment: async () => envelope,
     onContact: (contact) => contacts.push(contact),

@@ -43,6 +43,23 @@ test(
   },
 );
 
+test(
+  "link: what was not made durable yet is asked for without its ETag, so that it is offered again",
+  { timeout: LIMIT_MS },
+  async () => {
+    const vehicleState = { isOfferTaken: false };
+    await using vehicle = await openVehicle({ pollMs: 5, isOfferTaken: () => vehicleState.isOfferTaken });
+    const latest = { kind: "latest", assignment: offer, etag: '"7"', acknowledgedSeq: null } as const;
+    vehicle.cloud.answers.polled = { ...latest, serverDateMs: undefined };
+    await vehicle.cloud.called("poll", 3);
+    const asked = vehicle.cloud.values("poll").map((known) => JSON.parse(known).etag);
+    assert.deepEqual(asked, [undefined, undefined, undefined]);
+    vehicleState.isOfferTaken = true;
+    const count = vehicle.cloud.values("poll").length;
+    assert.equal(JSON.parse(await vehicle.cloud.called("poll", count + 2)).etag, '"7"');
+  },
+);
+
 test("link: the outbox forgets what a poll acknowledges", { timeout: LIMIT_MS }, async () => {
   await using vehicle = await openVehicle({ hasBroker: true });
   await vehicle.cloud.called("poll", 1);

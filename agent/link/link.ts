@@ -27,6 +27,8 @@ export interface LinkOptions {
   readonly healthMs: number;
   /** Highest sequence that this vehicle has accepted. */
   readonly sequenceFloor: () => number;
+  /** False while something that was handed on is not durable yet: it is asked for in full until it is. */
+  readonly isOfferTaken: () => boolean;
   /** The heartbeat of this moment. */
   readonly health: () => Promise<HealthReport>;
   /** The signed request by which this vehicle asks to be known. */
@@ -126,14 +128,16 @@ async function poll(
   post: (stop: AbortSignal) => Promise<void>,
   stop: AbortSignal,
 ): Promise<void> {
-  const { cloud, clock, random, outbox, onContact, sequenceFloor, pollMs } = options;
+  const { cloud, clock, random, outbox, onContact, sequenceFloor, isOfferTaken, pollMs } = options;
   let etag: string | undefined;
   let failures = 0;
   let gapMs = POLL_GAP_MS_MIN;
   let woken: "rung" | "elapsed" | "aborted" = "elapsed";
   while (!stop.aborted) {
     const { installId } = outbox;
-    const polled = await cloud.pollLatest({ sequenceFloor: sequenceFloor(), installId, etag }, stop);
+    // An ETag says "I have it", which is true only of what would survive a power cut.
+    const known = { sequenceFloor: sequenceFloor(), installId, etag: isOfferTaken() ? etag : undefined };
+    const polled = await cloud.pollLatest(known, stop);
     if (stop.aborted) return;
     if (polled.kind === "latest" || polled.kind === "unchanged") {
       failures = 0;

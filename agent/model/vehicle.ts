@@ -1,4 +1,5 @@
 import { DiskError } from "@muto/kit/disk";
+import { JournalError } from "@muto/kit/journal";
 import { silentLogger } from "@muto/kit/logger";
 import { seededRandom } from "@muto/kit/random";
 import { createDigester, digestOf } from "@muto/oci/digest";
@@ -54,6 +55,8 @@ export class ModelVehicle {
   killAfterCalls: number | undefined;
   /** Asked before a record becomes durable: what the world looked like when a decision was made. */
   onRecord: (record: JournalRecord) => void = () => {};
+  /** Records that do not become durable for want of room. */
+  refusesRecord: (record: JournalRecord) => boolean = () => false;
   #boots = 1;
   #state: AgentState = EMPTY_STATE;
   #agent: Agent | undefined;
@@ -224,6 +227,7 @@ export class ModelVehicle {
       record: async (record) => {
         this.call();
         if (this.diskFaulted) throw new DiskError("EIO", "sync", "/state");
+        if (this.refusesRecord(record)) throw new JournalError("noSpace", "/state");
         this.onRecord(record);
         const parsed = parseRecord(encodeRecord(record));
         if (!parsed.ok) throw new Error(`a record that cannot be read back: ${parsed.at} of ${record.kind}`);
