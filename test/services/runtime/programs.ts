@@ -39,6 +39,16 @@ export const neverMet = { kind: "log", name: "never-said", workload: "main", tex
 /** Ends at once, and as `ros2 launch` does it: with 0. */
 export const crasher = "#!/bin/sh\necho about to end\nexit 0\n";
 
+/** What `ros2 launch` says and does when it respawns a node that dies at once: it stays up. */
+export const storm = [
+  "#!/bin/sh",
+  "while true; do",
+  "  echo \"[ERROR] [crasher-2]: process has died [pid 7, exit code 3, cmd '/opt/crasher'].\" >&2",
+  "  sleep 0.3",
+  "done",
+  "",
+].join("\n");
+
 /** Takes no notice of being asked to stop, and has children that left its session. */
 export const stubborn = [
   "#!/bin/sh",

@@ -7,7 +7,7 @@ import { desire, startCloud, type Cloud } from "../../system/world/cloud.ts";
 import { eventually } from "../../system/world/eventually.ts";
 import type { Published } from "../../system/world/publish.ts";
 import { createVehicle, reported, type Vehicle } from "../../system/world/vehicle.ts";
-import { crasher, neverMet, server, serverProbes, sleeper, stubborn } from "./programs.ts";
+import { crasher, neverMet, server, serverProbes, sleeper, storm, stubborn } from "./programs.ts";
 import { killRunning, processesOf, runsOn, type Running, type Stand } from "./stand.ts";
 
 export type OpenStand = Stand & AsyncDisposable;
@@ -43,6 +43,7 @@ export function runtimeSuite(name: string, open: () => Promise<OpenStand>, more?
     step("a release is applied by digest and judged ready by its probes", (own) => applies(own));
     step("drift: what was killed is started again, and only that", (own) => restartsTheDead(own));
     step("a crash loop goes back by itself, though every exit was a 0", (own) => leavesACrashLoop(own));
+    step("a respawn storm inside a launch that stays up is a crash loop", (own) => leavesAStorm(own));
     step("a release that never gets ready goes back with the registry stopped", (own) => leavesTheUnready(own));
     step("the agent's death changes nothing, and exits meanwhile are learnt", (own) => survivesTheAgent(own));
     step("an agent that dies in the middle of a change carries it to its end", (own) => resumes(own));
@@ -119,6 +120,19 @@ async function leavesACrashLoop(world: World): Promise<void> {
   const back = await reported(cloud, vehicle, { status: "rolled_back", codes, revision, version: good.version });
   const loop = back.evidence.find((item) => item.kind === "workload");
   assert.ok(loop?.kind === "workload" && loop.exitCode === 0 && loop.exits > 1, JSON.stringify(back.evidence));
+  await runsOn(stand, cloud, vehicle, good);
+}
+
+async function leavesAStorm(world: World): Promise<void> {
+  const { stand, cloud, vehicle, good } = world;
+  const release = await stand.publish(cloud, {
+    version: "1.1.1-storm",
+    programs: { main: storm },
+    healthModel: { maxRestarts: 3, probationSec: 30 },
+  });
+  const revision = await desire(cloud, release, [vehicle]);
+  const codes = ["CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED"] as const;
+  await reported(cloud, vehicle, { status: "rolled_back", codes, revision, version: good.version });
   await runsOn(stand, cloud, vehicle, good);
 }
 
