@@ -29,7 +29,7 @@ test("topics of every kind, nodes, rates and a life cycle, and a stack that stop
     "goal_state.id",
     "goal_state.label",
   ]);
-  const [first, second, third, [levels, name] = []] = await Promise.all([
+  const [first, second, third, [levels, name]] = await Promise.all([
     latched.next(),
     odom.next(),
     sensor.next(),

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, globSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -9,15 +9,8 @@ import { promisify } from "node:util";
 const execute = promisify(execFile);
 const INSTALL_TIMEOUT_MS = 400_000;
 
-/** ROS 2 Kilted as its wheels are on the Python Package Index: the client library, rmw_fastrtps, and some messages. */
-const WHEELS = [
-  "ros-rclpy==9.1.2",
-  "ros-rmw-fastrtps-cpp==9.3.3",
-  "ros-nav-msgs==5.5.1",
-  "ros-diagnostic-msgs==5.5.1",
-  "ros-lifecycle-msgs==2.3.0",
-  "ros-std-msgs==5.5.1",
-] as const;
+/** ROS 2 Kilted as its wheels are on the Python Package Index, to the version. */
+const requirements = join(import.meta.dirname, "peers", "rclpy-requirements.txt");
 
 const cacheFolder = join(import.meta.dirname, "..", "..", "..", "node_modules", ".cache");
 
@@ -26,7 +19,7 @@ const cacheFolder = join(import.meta.dirname, "..", "..", "..", "node_modules", 
  * never skips, when there is none.
  */
 export async function pythonWithRclpy(): Promise<string> {
-  const name = `rclpy-${createHash("sha256").update(WHEELS.join()).digest("hex").slice(0, 16)}`;
+  const name = `rclpy-${createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 16)}`;
   const installed = join(cacheFolder, name);
   const python = join(installed, "bin", "python");
   if (existsSync(join(installed, "complete"))) return python;
@@ -36,7 +29,7 @@ export async function pythonWithRclpy(): Promise<string> {
   const run = async (program: string, ...args: string[]) =>
     await execute(program, args, { timeout: INSTALL_TIMEOUT_MS, maxBuffer: 2 ** 26 });
   await run(base, "-m", "venv", installed);
-  await run(python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", ...WHEELS);
+  await run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", requirements);
   // Environments of Python cannot be moved, so that it is whole is said by a file.
   await mkdir(join(installed, "checked"));
   await run(python, "-c", "import rclpy, nav_msgs.msg, diagnostic_msgs.msg, rclpy.lifecycle");
