@@ -49,6 +49,14 @@ async function liveFor(vehicle: ModelVehicle, sec: number): Promise<void> {
   }
 }
 
+/** Until the loop waits for time alone. */
+async function atRest(vehicle: ModelVehicle): Promise<void> {
+  for (let before = -1; before !== vehicle.calls;) {
+    before = vehicle.calls;
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 function driftOf(vehicle: ModelVehicle): readonly string[] {
   return (vehicle.lastReport?.drift ?? []).map(({ drift, workload, probe }) => [drift, workload, probe].join(" "));
 }
@@ -158,6 +166,31 @@ void describe("drift of what runs", () => {
     await liveFor(vehicle, 120);
     assert.deepEqual(driftOf(vehicle), []);
     assert.equal(vehicle.reports.length, told + 1);
+  });
+
+  void test("a change of the graph brings the next look forward, and a graph that chatters keeps nobody busy", async () => {
+    const vehicle = await vehicleOnRos();
+    await liveFor(vehicle, 60);
+    const stop = new AbortController();
+    const running = vehicle.agent().run(stop.signal);
+    const lookAgeMs = async () => (await vehicle.agent().health()).probes?.[0]?.ageMs;
+    await atRest(vehicle);
+    vehicle.advance(10_000);
+    await atRest(vehicle);
+    assert.ok(((await lookAgeMs()) ?? 0) >= 10_000, "while nothing happens nobody looks");
+    vehicle.runtime.graph.leave("/planner");
+    await atRest(vehicle);
+    assert.equal(await lookAgeMs(), 0);
+    vehicle.advance(1_000);
+    vehicle.runtime.graph.leave("/another");
+    await atRest(vehicle);
+    const calls = vehicle.calls;
+    for (let count = 0; count < 100; count++) vehicle.runtime.graph.leave(`/gone_${count}`);
+    await atRest(vehicle);
+    assert.equal(vehicle.calls, calls);
+    assert.equal(await lookAgeMs(), 1_000);
+    stop.abort();
+    await running;
   });
 
   void test("after a boot of the computer a stack that is slow to come up is no drift", async () => {

@@ -23,7 +23,7 @@ export interface UpkeepLook {
 /** The set whose expectations are kept up: the one on probation, else the committed one while nothing is being changed. */
 export function keptUpSet(state: AgentState): string | null {
   const { trial, rollback, active } = state;
-  if (rollback !== null) return rollback.phase === "pending" ? rollback.from.manifestDigest : null;
+  if (rollback !== null) return null;
   if (trial !== null) return trial.phase === "probation" ? trial.set.manifestDigest : null;
   return active?.manifestDigest ?? null;
 }
