@@ -84,6 +84,29 @@ void describe("whole stories", () => {
     lastSays(vehicle, "rolled_back", "READINESS_TIMEOUT", "ROLLBACK_APPLIED");
   });
 
+  void test("the set that is returned to counts as ready when it was looked at after its start, not before the change", async () => {
+    const alive = { kind: "tcp", name: "alive", workload: "control", port: 9000, liveness: true } as const;
+    const old = modelRelease({
+      version: "1.2.0",
+      workloads: ["control"],
+      health: { probes: [alive], readinessTimeoutSec: 5 },
+    });
+    const refusing = modelRelease({ version: "2.2.0", workloads: ["control"], behaviour: { startsOk: false } });
+    const vehicle = new ModelVehicle();
+    for (const release of [old, refusing]) vehicle.publish(release);
+    assign(vehicle, old, 1);
+    await vehicle.settle();
+    await passes(vehicle, 5, 10_000);
+    assign(vehicle, refusing, 2);
+    for (let count = 0; count < 100 && vehicle.state.trial === null; count++) await vehicle.pass();
+    vehicle.runtime.behaviours.set(old.manifestDigest, { ...old.behaviour, readyMs: Number.POSITIVE_INFINITY });
+    await passes(vehicle, 50, 200);
+    lastSays(vehicle, "failed", "APPLY_FAILED", "ROLLBACK_FAILED");
+    vehicle.runtime.behaviours.set(old.manifestDigest, old.behaviour);
+    await passes(vehicle, 50, 1_000);
+    lastSays(vehicle, "rolled_back", "APPLY_FAILED", "ROLLBACK_APPLIED");
+  });
+
   void test("a fleet rollback to what already runs restarts nothing", async () => {
     const vehicle = await vehicleOnFirst();
     const from = vehicle.runtime.history.length;

@@ -5,7 +5,7 @@ import { ulid } from "@muto/kit/ids";
 import { refuseUnacknowledged } from "../safety/hold.ts";
 import { keptCause } from "../reconcile/evidence.ts";
 import { LIMITS } from "../reconcile/limits.ts";
-import type { Trouble } from "../reconcile/observed.ts";
+import { NO_SIGHTINGS, type Trouble } from "../reconcile/observed.ts";
 import { isForced, type SetRef } from "../reconcile/state.ts";
 import type { ChangeAct } from "../reconcile/step.ts";
 import { attemptsOf, withEntry, withoutEntry } from "../memory.ts";
@@ -33,6 +33,7 @@ export async function act(services: ChangeServices, what: ChangeAct, signal: Abo
       return services.store.record(what.record);
     case "forget":
       await services.store.record(what.record);
+      if (what.record.kind === "trial-begun") services.memory.update(() => ({ probes: NO_SIGHTINGS }));
       for (const instanceId of what.instanceIds) await services.runtime.forget(instanceId);
       return;
     case "stop":
@@ -205,5 +206,8 @@ async function fail(services: ChangeServices, { record }: Extract<ChangeAct, { d
   });
   const tails = reasonCode === undefined ? [] : await services.tails.keep(from.manifestDigest, reasonCode);
   await services.store.record({ ...record, rollback: { ...rollback, cause: keptCause(cause, tails) } });
-  services.memory.update(() => ({ announced: null, stopping: null, starts: new Map() }));
+  const forgotten = { announced: null, stopping: null, starts: new Map() };
+  // While the failing set goes on running, its dependencies are still judged by what was seen of them.
+  const probes = rollback.phase === "pending" ? services.memory.seen.probes : NO_SIGHTINGS;
+  services.memory.update(() => ({ ...forgotten, probes }));
 }

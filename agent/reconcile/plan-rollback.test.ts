@@ -70,6 +70,24 @@ check("a rollback", {
     { ...back("probing"), instances: all(A), seen: { probes: looked(A, true) } },
     "rollback ended applied",
   ],
+  "it was ready before it was stopped for the change, and nobody has looked since": [
+    {
+      ...back("probing"),
+      instances: all(A),
+      seen: {
+        probes: { ...looked(A, true), lookedMs: earlier(60).monotonicMs, readySinceMs: earlier(90).monotonicMs },
+      },
+    },
+    "probe 1.0.0",
+  ],
+  "instances were seen ready that are gone": [
+    {
+      ...back("probing"),
+      instances: A.manifest.workloads.map(({ name }) => one(A, name, { instanceId: `new-${name}` })),
+      seen: { probes: looked(A, true) },
+    },
+    "hold applying rollback CRASH_LOOP_DETECTED",
+  ],
   "it does not become ready": [
     { ...back("probing", { since: earlier(31) }), instances: all(A), seen: { probes: looked(A, false) } },
     "rollback ended failed",

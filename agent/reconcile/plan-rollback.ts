@@ -64,6 +64,10 @@ function keepAlive(set: SetRef, observed: Observed): readonly Step[] {
   const exit = uncountedExit(observed, set.manifestDigest, manifest);
   if (exit !== undefined) return [{ kind: "restart", gate: "none", act: { do: "note", exit } }];
   const next = nextStart(observed, set, manifest);
+  // What waits for a dependency that was restarted starts once that is seen to be ready.
+  if (next.kind === "blocked" && isLookDue(observed, set.manifestDigest, LIMITS.probeIntervalMs)) {
+    return [{ kind: "probe", set }];
+  }
   if (next.kind !== "start") return [];
   return [{ kind: "restart", gate: "none", act: { do: "start", set, workload: next.workload.name } }];
 }

@@ -80,6 +80,16 @@ check("a trial that starts the new stack", {
     { ...mid("probing"), instances: all(B), seen: { probes: looked(B, false) } },
     "hold applying probe",
   ],
+  "what was seen of an earlier try makes nothing ready": [
+    {
+      ...mid("probing"),
+      instances: all(B),
+      seen: {
+        probes: { ...looked(B, true), lookedMs: earlier(60).monotonicMs, readySinceMs: earlier(90).monotonicMs },
+      },
+    },
+    "probe 2.0.0",
+  ],
   ready: [{ ...mid("probing"), instances: all(B), seen: { probes: looked(B, true) } }, "switch trial-phase probation"],
   "ready before, and a workload has died since": [
     {

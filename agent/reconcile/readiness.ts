@@ -28,13 +28,25 @@ export function judgeReadiness(
   const waitedMs = elapsedMs(observed.now, since) ?? 0;
   const { probes } = observed.seen;
   const readySinceMs = probes.set === set ? probes.readySinceMs : null;
-  if (readySinceMs !== null && isUp(observed, set, manifest)) {
-    const stableMs = probes.lookedMs - readySinceMs;
+  // What was seen before, or of instances that are gone, says nothing about what was started now.
+  const isFresh = probes.lookedMs >= since.monotonicMs && areLookedAt(observed, set, manifest);
+  if (readySinceMs !== null && isFresh && isUp(observed, set, manifest)) {
+    const stableMs = probes.lookedMs - Math.max(readySinceMs, since.monotonicMs);
     if (stableMs >= stableForSec * 1000) return { kind: "ready", afterSec: seconds(waitedMs) };
   }
   const leftMs = readinessTimeoutSec * 1000 - waitedMs;
   if (leftMs > 0) return { kind: "waiting", leftMs };
   return { kind: "timeout", evidence: unmetEvidence(observed, set, manifest, seconds(waitedMs), before) };
+}
+
+/** Whether the last look saw, for every probe, the very instance that is there now. */
+function areLookedAt(observed: Observed, set: string, manifest: StackManifest): boolean {
+  return manifest.healthModel.probes.every((probe) => {
+    const workload = manifest.workloads.find(({ name }) => name === probe.workload);
+    const state = workload === undefined ? undefined : workloadState(observed, set, workload);
+    const sighting = observed.seen.probes.byName.get(probe.name);
+    return sighting !== undefined && sighting.instanceId === (state?.instance?.instanceId ?? null);
+  });
 }
 
 /** Whether the last look is old enough for another one. */
@@ -165,11 +177,14 @@ export function addLook(
       ];
     }),
   );
+  const isSame = look.results.every(
+    ({ probe, instanceId }) => known?.byName.get(probe.name)?.instanceId === instanceId,
+  );
   const ready = look.isUp && look.results.every(({ probe, last }) => last.met || look.excused.has(probe.name));
   return {
     set: look.set,
     lookedMs: look.atMs,
-    readySinceMs: ready ? (known?.readySinceMs ?? look.atMs) : null,
+    readySinceMs: ready ? ((isSame ? known?.readySinceMs : null) ?? look.atMs) : null,
     looks: (known?.looks ?? 0) + 1,
     byName,
   };
