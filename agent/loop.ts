@@ -21,6 +21,7 @@ import { isChanging } from "./reconcile/state.ts";
 import type { Step } from "./reconcile/step.ts";
 import { sendReport } from "./reporting.ts";
 import { RuntimeUnseen, type Instance } from "./ports.ts";
+import { createRestraint } from "./restraint.ts";
 import type { AgentServices } from "./services.ts";
 
 /**
@@ -58,6 +59,9 @@ class ReconcileLoop implements Agent {
   /** What ran when it could last be seen. */
   #lastSeen: readonly Instance[] = [];
   #lastStep: Step | undefined;
+  /** Something that runs is being started or stopped. */
+  #acting = false;
+  #looking: Promise<unknown> = Promise.resolve();
 
   constructor(services: AgentServices, tails: TailKeeper) {
     const releases = createReleases(services.content);
@@ -87,19 +91,11 @@ class ReconcileLoop implements Agent {
   }
 
   async health(): Promise<HealthView> {
-    try {
-      return healthOf(this.#services, await observe(this.#services, this.#nextChangeId));
-    } catch (error) {
-      if (!(error instanceof RuntimeUnseen)) throw error;
-      // A vehicle goes on speaking while its engine is away: what ran is said to be without supervision.
-      const inspect = async () => this.#lastSeen.map(unsupervised);
-      const runtime = { ...this.#services, runtime: { inspect } };
-      return healthOf(this.#services, await observe(runtime, this.#nextChangeId));
-    }
+    return healthOf(this.#services, await this.#look());
   }
 
   async view(): Promise<LoopView> {
-    return viewOf(this.#services, await observe(this.#services, this.#nextChangeId), this.#lastStep);
+    return viewOf(this.#services, await this.#look(), this.#lastStep);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -108,8 +104,14 @@ class ReconcileLoop implements Agent {
     await using signalsWatch = this.#services.signals.watch(ring);
     await using graphWatch = this.#services.graph?.watch(() => this.#graphChanged());
     void [runtimeWatch, signalsWatch, graphWatch];
+    const restraint = createRestraint();
     while (!signal.aborted) {
       const step = await this.pass(signal);
+      const restMs = restraint.after(step);
+      if (restMs > 0) {
+        this.#services.logger.warn("the same again without effect", { step: step.kind, restMs });
+        await this.#services.clock.sleep(restMs, signal);
+      }
       const waitMs = step.kind === "hold" || step.kind === "settled" ? step.wakeWhen.afterMs : 0;
       if (waitMs > 0) await this.#wake.wait(waitMs, signal);
     }
@@ -189,10 +191,40 @@ class ReconcileLoop implements Agent {
 
   async #execute(step: Step, signal: AbortSignal): Promise<void> {
     if (step.kind !== "hold" && step.kind !== "settled") this.#services.logger.debug("step", { step: step.kind });
-    if (!isPatient(step)) await execute(this.#effects, step, signal);
-    else await this.#executePatiently(step, signal);
+    if (isPatient(step)) await this.#executePatiently(step, signal);
+    else await this.#executeAlone(step, signal);
     if (this.#services.store.state.trial?.changeId === this.#nextChangeId) this.#renewChangeId();
     if (this.#services.store.state.rollback?.changeId === this.#nextChangeId) this.#renewChangeId();
+  }
+
+  /** While something is started or stopped nobody else looks at what runs, and whoever is looking ends first. */
+  async #executeAlone(step: Step, signal: AbortSignal): Promise<void> {
+    this.#acting = true;
+    try {
+      await this.#looking;
+      await execute(this.#effects, step, signal);
+    } finally {
+      this.#acting = false;
+    }
+  }
+
+  /** The world for whoever asks beside the loop. In the middle of an effect, and while the engine is away, as it was last seen. */
+  async #look(): Promise<Observed> {
+    if (this.#acting) return await this.#recall((instance) => instance);
+    const looking = observe(this.#services, this.#nextChangeId);
+    this.#looking = Promise.allSettled([this.#looking, looking]).then(() => {});
+    try {
+      return await looking;
+    } catch (error) {
+      if (!(error instanceof RuntimeUnseen)) throw error;
+      // A vehicle goes on speaking while its engine is away: what ran is said to be without supervision.
+      return await this.#recall(unsupervised);
+    }
+  }
+
+  async #recall(as: (instance: Instance) => Instance): Promise<Observed> {
+    const runtime = { inspect: async () => this.#lastSeen.map(as) };
+    return await observe({ ...this.#services, runtime }, this.#nextChangeId);
   }
 
   /** While a long step runs, the world is still looked at; when something else has become more urgent, the step is given up. */
