@@ -13,6 +13,7 @@ const bad = [
   modelRelease({ version: "2.0.1-late-crash", behaviour: { exitMs: 40_000 }, health: { maxRestarts: 0 } }),
   modelRelease({ version: "2.0.2-never-ready", behaviour: { readyMs: Number.POSITIVE_INFINITY } }),
   modelRelease({ version: "2.0.3-refuses", behaviour: { startsOk: false } }),
+  modelRelease({ version: "2.0.5-respawn-storm", behaviour: { nodeDiesEveryMs: 300 } }),
   modelRelease({ version: "2.0.4-unfit", compatibility: { vehicleModels: ["other"] } }),
 ];
 const releases: readonly ModelRelease[] = [...good, ...bad];

@@ -54,6 +54,18 @@ void describe("whole stories", () => {
     runs(vehicle, second);
   });
 
+  void test("nodes that die again and again behind a launcher that stays up are a crash loop, and rolled back", async () => {
+    const vehicle = await vehicleOnFirst();
+    const storm = modelRelease({ version: "6.0.0", behaviour: { nodeDiesEveryMs: 2_000 }, health: { maxRestarts: 3 } });
+    vehicle.publish(storm);
+    assign(vehicle, storm, 2);
+    await vehicle.settle();
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+    const evidence = vehicle.lastReport?.evidence.find(({ reasonCode }) => reasonCode === "CRASH_LOOP_DETECTED");
+    assert.ok(evidence?.kind === "workload" && evidence.exits > 3 && evidence.problem === "exited");
+  });
+
   void test("a first installation that fails ends in the safe hold, and the next release gets out of it", async () => {
     const vehicle = new ModelVehicle();
     for (const release of releases) vehicle.publish(release);

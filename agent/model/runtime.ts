@@ -23,6 +23,8 @@ export interface Behaviour {
   readonly exitMs: number;
   /** False for a process that is stuck in the kernel. */
   readonly stops: boolean;
+  /** Between two deaths of a node that its launcher starts again; left out, none dies. */
+  readonly nodeDiesEveryMs?: number;
 }
 
 /** Workloads as entries of a map; they outlive the agent and end with the computer. */
@@ -68,7 +70,12 @@ export class ModelRuntime implements Runtime, Prober {
     const left = this.running().map(({ instanceId, set }) => {
       return Math.max(0, (this.#startedMs.get(instanceId) ?? 0) + this.#behaviourOf(set).exitMs - now);
     });
-    return Math.min(Number.POSITIVE_INFINITY, ...left);
+    const untilDeath = this.running().map(({ instanceId, set }) => {
+      const { nodeDiesEveryMs } = this.#behaviourOf(set);
+      if (nodeDiesEveryMs === undefined) return Number.POSITIVE_INFINITY;
+      return nodeDiesEveryMs - ((now - (this.#startedMs.get(instanceId) ?? 0)) % nodeDiesEveryMs);
+    });
+    return Math.min(Number.POSITIVE_INFINITY, ...left, ...untilDeath);
   }
 
   end(instanceId: string, code: number, requested = false): void {
@@ -127,7 +134,7 @@ export class ModelRuntime implements Runtime, Prober {
 
   async inspect(): Promise<readonly Instance[]> {
     this.#world.call();
-    return [...this.#instances.values()];
+    return [...this.#instances.values()].map((instance) => ({ ...instance, ...this.#deathsOf(instance) }));
   }
 
   watch(): AsyncDisposable {
@@ -176,6 +183,13 @@ export class ModelRuntime implements Runtime, Prober {
       atMs: this.#world.clock.wallMs(),
     } as const;
     this.#instances.set(instanceId, { ...instance, state });
+  }
+
+  #deathsOf({ instanceId, set, state }: Instance): Pick<Instance, "deaths"> {
+    const { nodeDiesEveryMs } = this.#behaviourOf(set);
+    if (nodeDiesEveryMs === undefined || state.kind !== "running") return {};
+    const sinceMs = this.#world.clock.monotonicMs() - (this.#startedMs.get(instanceId) ?? 0);
+    return { deaths: Math.floor(sinceMs / nodeDiesEveryMs) };
   }
 
   #behaviourOf(set: string): Behaviour {

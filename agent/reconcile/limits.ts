@@ -24,6 +24,8 @@ export const LIMITS = {
   restartMsMax: 60_000,
   /** Between two restarts of a known good set that runs and does not become ready. */
   unreadyRestartMs: 300_000,
+  /** Between two notes of nodes that die in a storm that is named already; each note is durable. */
+  stormNoteMs: 30_000,
   downloadBaseMs: 2_000,
   downloadMsMax: 300_000,
   stageBaseMs: 5_000,

@@ -323,7 +323,13 @@ const readExit: Reader<state.ExitNote> = (value, at) => {
     at: fields.of("at", readInstant),
     code: fields.nullable("code", readNumber),
     signal: fields.nullable("signal", readText),
+    ...(fields.has("deaths") ? { deaths: fields.of("deaths", readDeaths) } : {}),
   };
+};
+
+const readDeaths: Reader<NonNullable<state.ExitNote["deaths"]>> = (value, at) => {
+  const fields = fieldsOf(value, at);
+  return { added: fields.count("added"), total: fields.count("total") };
 };
 
 const TIMINGS = ["downloadSec", "applySec", "readinessSec", "rollbackSec"] as const;

@@ -226,8 +226,11 @@ function bar(
   return [...others, { manifestDigest, sinceMs, reasonCodes, attempts, barred: true }].slice(-QUARANTINE_MAX);
 }
 
-/** Counted once, however often the same end is seen. */
+/** Counted once, however often the same end, or the same deaths, are seen. */
 function noteExit(state: AgentState, exit: ExitNote): AgentState {
-  if (state.exits.some((known) => known.instanceId === exit.instanceId)) return state;
-  return { ...state, exits: [...state.exits, exit].slice(-EXITS_MAX) };
+  const known = state.exits.filter((one) => one.instanceId === exit.instanceId);
+  const isKnown = known.some(({ deaths }) =>
+    exit.deaths === undefined ? deaths === undefined : (deaths?.total ?? 0) >= exit.deaths.total,
+  );
+  return isKnown ? state : { ...state, exits: [...state.exits, exit].slice(-EXITS_MAX) };
 }

@@ -41,17 +41,51 @@ export function runningOf(observed: Observed, isWanted: (instance: Instance) => 
  */
 export function uncountedExit(observed: Observed, set: string, manifest: StackManifest): ExitNote | undefined {
   for (const instance of observed.instances) {
-    if (instance.set !== set || instance.state.kind !== "ended" || instance.state.requested) continue;
+    if (instance.set !== set) continue;
+    const deaths = uncountedDeaths(observed, instance, manifest);
+    if (deaths !== undefined) return deaths;
+    if (instance.state.kind !== "ended" || instance.state.requested) continue;
     if (instance.state.byOutage === true) continue;
     if (instance.bootId !== observed.now.bootId) continue;
     const workload = manifest.workloads.find(({ name }) => name === instance.workload);
     if (workload === undefined || (workload.oneshot && instance.state.code === 0)) continue;
     const { instanceId } = instance;
-    if (observed.state.exits.some((exit) => exit.instanceId === instanceId)) continue;
+    if (observed.state.exits.some((exit) => exit.instanceId === instanceId && exit.deaths === undefined)) continue;
     const { code, signal } = instance.state;
     return { instanceId, set, workload: instance.workload, at: observed.now, code, signal };
   }
   return undefined;
+}
+
+/**
+ * `ros2 launch` stays up and exits with 0 whatever its nodes do: what it says of their deaths counts as so many unexpected
+ * ends. What dies together with the launcher counts as that one end. A storm that is named already is not noted at each pass.
+ */
+function uncountedDeaths(observed: Observed, instance: Instance, manifest: StackManifest): ExitNote | undefined {
+  const { instanceId, set, workload, deaths: total = 0 } = instance;
+  if (instance.state.kind !== "running" || !manifest.workloads.some(({ name }) => name === workload)) return undefined;
+  const last = observed.state.exits.findLast((exit) => exit.instanceId === instanceId && exit.deaths !== undefined);
+  const added = total - (last?.deaths?.total ?? 0);
+  if (added <= 0) return undefined;
+  const { maxRestarts, windowSec } = manifest.healthModel;
+  const isStorm = crashes(exitsInWindow(observed, set, workload, windowSec)) > maxRestarts;
+  const lastMs = last === undefined ? null : elapsedMs(observed.now, last.at);
+  if (isStorm && lastMs !== null && lastMs < LIMITS.stormNoteMs) return undefined;
+  return { instanceId, set, workload, at: observed.now, code: null, signal: null, deaths: { added, total } };
+}
+
+/** Of each instance: the deaths of its nodes, and its own end where none was counted before it. */
+function crashes(notes: readonly ExitNote[]): number {
+  const ofInstances = Map.groupBy(notes, ({ instanceId }) => instanceId);
+  return [...ofInstances.values()].reduce((sum, own) => {
+    return (
+      sum +
+      Math.max(
+        1,
+        own.reduce((deaths, note) => deaths + (note.deaths?.added ?? 0), 0),
+      )
+    );
+  }, 0);
 }
 
 /** Ends counted within the release's own window, newest last; ends of earlier boots are not comparable and do not count. */
@@ -63,13 +97,13 @@ function exitsInWindow(observed: Observed, set: string, workload: string, window
   });
 }
 
-/** CRASH_LOOP_DETECTED: more than `maxRestarts` ends of one workload within `windowSec`. */
+/** CRASH_LOOP_DETECTED: more than `maxRestarts` ends of one workload, or deaths of its nodes, within `windowSec`. */
 export function crashLoop(observed: Observed, set: string, manifest: StackManifest): WorkloadEvidence | undefined {
   const { maxRestarts, windowSec } = manifest.healthModel;
   for (const { name } of manifest.workloads) {
     const exits = exitsInWindow(observed, set, name, windowSec);
     const last = exits.at(-1);
-    if (last === undefined || exits.length <= maxRestarts) continue;
+    if (last === undefined || crashes(exits) <= maxRestarts) continue;
     return {
       kind: "workload",
       reasonCode: "CRASH_LOOP_DETECTED",
@@ -77,14 +111,16 @@ export function crashLoop(observed: Observed, set: string, manifest: StackManife
       problem: exitProblem(last),
       exitCode: last.code,
       signal: last.signal,
-      exits: exits.length,
+      exits: crashes(exits),
       windowSec,
     };
   }
   return undefined;
 }
 
-function exitProblem(exit: Pick<ExitNote, "code" | "signal">): "exited" | "killed" | "lost" {
+function exitProblem(exit: Pick<ExitNote, "code" | "signal" | "deaths">): "exited" | "killed" | "lost" {
+  // Its nodes died one by one; how the launcher would have ended is not known, and not the point.
+  if (exit.deaths !== undefined) return "exited";
   if (exit.signal !== null) return "killed";
   return exit.code === null ? "lost" : "exited";
 }

@@ -197,7 +197,9 @@ type Isolation = Instance["isolation"];
 
 function found(identity: RunIdentity, isolation: Isolation, state: InstanceState, link?: SupervisorLink): Found {
   const { instanceId, set, workload, configHash, bootId, startedAtMs } = identity;
-  return { instance: { instanceId, set, workload, configHash, bootId, startedAtMs, isolation, state }, link };
+  const deaths = link?.state.deaths ?? 0;
+  const told = deaths === 0 ? {} : { deaths };
+  return { instance: { instanceId, set, workload, configHash, bootId, startedAtMs, isolation, ...told, state }, link };
 }
 
 function ended({ requested, code, signal, atMs }: RunExit): InstanceState {

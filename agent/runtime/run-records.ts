@@ -30,6 +30,8 @@ export interface RunState extends RunIdentity {
   readonly phase: "starting" | "running" | "ended";
   /** False when the supervisor that started the workload died: its exit status cannot be learnt any more. */
   readonly supervised: boolean;
+  /** Lines in the output so far that say a process has died. */
+  readonly deaths: number;
   /** Null in the moment before the workload has been started. */
   readonly process: ProcessId | null;
   readonly exit: RunExit | null;
@@ -120,6 +122,8 @@ function readState(fields: Fields): RunState {
     isolation: readIsolation(fields),
     phase: fields.oneOf("phase", ["starting", "running", "ended"]),
     supervised: fields.flag("supervised"),
+    // Supervisors of earlier versions do not count them.
+    deaths: fields.has("deaths") ? fields.count("deaths") : 0,
     process: pid === null || startTicks === null ? null : { pid, startTicks },
     exit: fields.nullable("exit", readExit),
   };

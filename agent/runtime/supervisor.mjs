@@ -16,6 +16,7 @@
  *   stop-requested  a stop has begun; whoever owns the folder carries it to its end
  *   output          standard output and error, written by the workload itself: it neither blocks nor dies with the supervisor
  *   output.1        the part before, when output grew too large
+ *   deaths.json     how often the output said that a process has died, and how far it was read for that
  *   seen.json       which of the texts that the spec asks for have been seen in the output
  *   s               Unix socket, JSON lines: a greeting with the range of protocols, then answers to requests
  *                   {protocol, id, op: status|stop|forget|seen} and {event: "state"} whenever the state changes
@@ -41,6 +42,9 @@ const exitWriteRetryMs = 1_000;
 const forgottenLookMs = 1_000;
 const complaintsMax = 100;
 const exitCodeOfFault = 70;
+
+/** How `ros2 launch` says that a node ended otherwise than well; its own exit code hides that. */
+const DEATH = Buffer.from("process has died [");
 
 /** What this computer runs by itself: its own machine code and that of its 32-bit ancestor. */
 const ELF_MACHINES = { x64: [62, 3], arm64: [183, 40] };
@@ -297,6 +301,7 @@ function isHolder({ pid }, me) {
 async function stop(me) {
   if (me.stopping || me.phase === "ended") return;
   me.stopping = true;
+  me.output.countNoMore();
   tryTo(() => fs.writeFileSync("stop-requested", ""));
   push(me);
   await me.begun;
@@ -377,22 +382,34 @@ function openOutput(spec) {
   const fd = fs.openSync("output", "a+", 0o600);
   const seen = new Set(readJson("seen.json") ?? []);
   const wanted = spec.output.texts.map((text) => ({ text, bytes: Buffer.from(text) }));
-  const carryBytes = Math.max(0, ...wanted.map(({ bytes }) => bytes.length - 1));
+  const carryBytes = Math.max(DEATH.length - 1, ...wanted.map(({ bytes }) => bytes.length - 1));
   const chunk = Buffer.alloc(65_536);
-  let position = 0;
+  // Where the supervisor before this one stopped counting; a file that is shorter now was emptied in between.
+  const counted = readJson("deaths.json");
+  let deaths = counted?.deaths ?? 0;
+  let isCounting = true;
+  let position = counted?.position <= fs.fstatSync(fd).size ? counted.position : 0;
   let carry = Buffer.alloc(0);
 
+  const count = (window) => {
+    // What lies whole within the carried part was counted before.
+    let at = window.indexOf(DEATH, Math.max(0, carry.length - DEATH.length + 1));
+    for (; at !== -1; at = window.indexOf(DEATH, at + DEATH.length)) deaths++;
+  };
   const search = () => {
+    const before = deaths;
     for (let read = 0; (read = fs.readSync(fd, chunk, 0, chunk.length, position)) > 0; position += read) {
       const missing = wanted.filter(({ text }) => !seen.has(text));
-      if (missing.length === 0) continue;
       const window = Buffer.concat([carry, chunk.subarray(0, read)]);
+      if (isCounting) count(window);
       const found = missing.filter(({ bytes }) => window.includes(bytes));
       for (const { text } of found) seen.add(text);
       if (found.length > 0) tryTo(() => fs.writeFileSync("seen.json", JSON.stringify([...seen])));
       carry = Buffer.from(window.subarray(Math.max(0, window.length - carryBytes)));
     }
+    if (deaths > before) noteDeaths();
   };
+  const noteDeaths = () => tryTo(() => fs.writeFileSync("deaths.json", JSON.stringify({ deaths, position })));
   const shrink = () => {
     const isQuiet = position === fs.fstatSync(fd).size;
     if (!isQuiet && position < 4 * segmentBytesMax) return;
@@ -402,6 +419,7 @@ function openOutput(spec) {
     search();
     fs.ftruncateSync(fd, 0);
     position = 0;
+    if (deaths > 0) noteDeaths();
   };
   return {
     fd,
@@ -415,13 +433,22 @@ function openOutput(spec) {
     },
     /** True or false since the start for a text of the spec; null for any other. */
     saw: (text) => (wanted.some((entry) => entry.text === text) ? seen.has(text) : null),
+    /** Lines of `ros2 launch` about a node that died, since the start. */
+    deaths: () => deaths,
+    /** What dies from now on dies because it was asked to. */
+    countNoMore: () => {
+      tryTo(search);
+      isCounting = false;
+    },
     head: () => chunk.toString("utf8", 0, fs.readSync(fd, chunk, 0, 64, 0)),
   };
 }
 
 function tick(me) {
   let grown = 0;
+  const deathsBefore = me.output.deaths();
   tryTo(() => (grown = me.output.look()));
+  if (me.output.deaths() > deathsBefore) push(me);
   rouseEntrance(me);
   if (!me.recorded) record(me);
   if (me.phase === "ended") return whenForgotten();
@@ -506,7 +533,8 @@ function identity({ spec: { instanceId, set, workload, configHash }, isolation, 
 
 function stateOf(me) {
   const { pid = null, startTicks = null, init = null, supervised, stopping, phase, exit = null } = me;
-  return { ...identity(me), phase, stopping, supervised, pid, startTicks, init, exit };
+  const deaths = me.output.deaths();
+  return { ...identity(me), phase, stopping, supervised, pid, startTicks, init, deaths, exit };
 }
 
 function tell(line) {

@@ -33,7 +33,8 @@ process.stdin.on("data", async () => {
 `;
 
 export function runAgent(
-  options: Pick<ProcessRuntimeOptions, "runs" | "isolation" | "terminateLimitMs">,
+  options: Pick<ProcessRuntimeOptions, "runs" | "isolation" | "terminateLimitMs"> &
+    Partial<Pick<ProcessRuntimeOptions, "host">>,
   set: SetOnDisk,
   workloads: readonly string[],
 ): TestAgent {
