@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { layCable } from "./cut.ts";
 import { startControlPlane } from "./control-plane.ts";
+import { openDemoEngine } from "./engine.ts";
 import { createExpectations } from "./expectations.ts";
 import { ferry, fleet } from "./fleet.ts";
 import { offlineAct } from "./offline.ts";
@@ -24,13 +25,23 @@ const HEALTHY_SCAN_HZ = 5;
 const UNHEALTHY_SCAN_HZ = 50;
 
 const { values } = parseArgs({
-  options: { plant: { type: "string" }, keep: { type: "boolean" }, help: { type: "boolean" } },
+  options: {
+    runtime: { type: "string" },
+    plant: { type: "string" },
+    keep: { type: "boolean" },
+    help: { type: "boolean" },
+  },
 });
 if (values.help === true) {
-  console.log("usage: npm run demo [-- --plant good-release-unhealthy] [-- --keep]");
+  console.log("usage: npm run demo [-- --runtime oci] [-- --plant good-release-unhealthy] [-- --keep]");
+  console.log("  --runtime oci                   runs the stacks in containers, not as processes");
   console.log("  --plant good-release-unhealthy  breaks the health of 1.0.0: the demonstration must fail and say what");
   console.log("  --keep                          leaves the folder with every log behind");
   process.exit(0);
+}
+if (values.runtime !== undefined && values.runtime !== "oci" && values.runtime !== "process") {
+  console.error(`--runtime takes process or oci, not ${values.runtime}`);
+  process.exit(2);
 }
 if (values.plant !== undefined && values.plant !== "good-release-unhealthy") {
   console.error(`--plant takes good-release-unhealthy, not ${values.plant}`);
@@ -39,9 +50,20 @@ if (values.plant !== undefined && values.plant !== "good-release-unhealthy") {
 
 const startedMs = performance.now();
 const folder = mkdtempSync(join(tmpdir(), "muto-demo-"));
+const engine = values.runtime === "oci" ? await openDemoEngine(join(folder, "engine")) : undefined;
+if (values.runtime === "oci" && engine === undefined) {
+  rmSync(folder, { recursive: true, force: true });
+  console.error(
+    "no container engine was found: neither Podman nor Docker listens on its usual socket, and there is no podman",
+  );
+  console.error(
+    "install one and try again: apt-get install podman runc catatonit netavark, or apt-get install docker.io",
+  );
+  process.exit(2);
+}
 const expectations = createExpectations();
 const stop = new AbortController();
-const closing: (() => Promise<void>)[] = [];
+const closing: (() => Promise<void>)[] = engine === undefined ? [] : [async () => await engine[Symbol.asyncDispose]()];
 process.once("SIGINT", () => stop.abort());
 const say = (line: string) =>
   console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(6)} s  ${line}`);
@@ -74,6 +96,7 @@ say("done");
 process.exit(failed.length === 0 ? 0 : 1);
 
 async function play(): Promise<void> {
+  if (engine !== undefined) say(`stacks run in containers of ${engine.what}`);
   say("a control plane on embedded defaults");
   const plane = await startControlPlane(join(folder, "cloud"), stop.signal);
   closing.push(plane.stop);
@@ -83,14 +106,15 @@ async function play(): Promise<void> {
     await httpCable[Symbol.asyncDispose]();
     await mqttCable[Symbol.asyncDispose]();
   });
-  const stage: Stage = { plane, folder, vehicles: new Map(), expectations, say };
+  const engineSocket = engine?.socket;
+  const stage: Stage = { plane, folder, engineSocket, vehicles: new Map(), expectations, say };
 
   say("release 1.0.0 is built, pushed, signed and registered");
   await publish(stage, "1.0.0", values.plant === undefined ? HEALTHY_SCAN_HZ : UNHEALTHY_SCAN_HZ);
 
   say("a vehicle takes its assignment, and then loses its network before its window opens");
   const relayed = { url: `http://127.0.0.1:${httpCable.port}`, mqttUrl: `mqtt://127.0.0.1:${mqttCable.port}` };
-  const away = await addVehicle(stage, { ...ferry, ...relayed, ring: "2", address: "127.0.71.7" });
+  const away = await addVehicle(stage, { ...ferry, ...relayed, ring: "2", address: "127.0.71.7", engineSocket });
   away.gateway.say(parked);
   away.startAgent();
   const offline = offlineAct(stage, away, [httpCable, mqttCable]);
@@ -100,7 +124,7 @@ async function play(): Promise<void> {
   const direct = { url: plane.url, mqttUrl: `mqtt://127.0.0.1:${plane.mqttPort}` };
   for (const [index, entry] of fleet.entries()) {
     const { diskReserveMb } = entry.obstacle;
-    const spec = { ...entry, ...direct, ring: "1", address: `127.0.71.${index + 1}` };
+    const spec = { ...entry, ...direct, ring: "1", address: `127.0.71.${index + 1}`, engineSocket };
     const vehicle = await addVehicle(stage, diskReserveMb === undefined ? spec : { ...spec, diskReserveMb });
     vehicle.gateway.say(entry.obstacle.signals);
     if (entry.obstacle.heldByTechnician === true)

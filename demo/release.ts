@@ -1,19 +1,29 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { writeLayout } from "./image.ts";
+import { IMAGE_NODE, IMAGE_PROGRAMS, nodeImage } from "./node-image.ts";
 
 /** The folder with the programs of the demonstration's stack: lidar, planner, controller. */
 const programs = join(import.meta.dirname, "stacks", "autonomy-core", "bin");
 
+/** The stack's image as an OCI layout in the folder, made at the first call. */
+export function imageLayoutIn(folder: string): string {
+  const layout = join(folder, "image");
+  if (!existsSync(layout)) writeLayout(layout, nodeImage(programs));
+  return layout;
+}
+
 /**
- * The stack of the demonstration. `minScanHz` is the planner's own idea of a healthy lidar, which sends ten scans a
+ * The stack of the demonstration: native, or of the image in the layout. `minScanHz` is the planner's own idea of a healthy lidar, which sends ten scans a
  * second: asked for more, the planner never becomes healthy.
  */
-export function stackFile(version: string, minScanHz: number): object {
+export function stackFile(version: string, minScanHz: number, imageLayout: string | undefined): object {
   const program = (name: string) => ({
     name,
-    type: "native",
-    archive: programs,
-    argv: [process.execPath, `${name}.mjs`],
     stop: { limitSec: 5 },
+    ...(imageLayout === undefined
+      ? { type: "native", archive: programs, argv: [process.execPath, `${name}.mjs`] }
+      : { type: "oci", image: imageLayout, argv: [IMAGE_NODE, join(IMAGE_PROGRAMS, `${name}.mjs`)] }),
   });
   return {
     kind: "muto.stack/v1",

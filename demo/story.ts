@@ -6,7 +6,7 @@ import type { Expectations } from "./expectations.ts";
 import { fleet } from "./fleet.ts";
 import type { FleetEntry } from "./fleet.ts";
 import { runMuto } from "./program.ts";
-import { stackFile } from "./release.ts";
+import { imageLayoutIn, stackFile } from "./release.ts";
 import { parked } from "./signals.ts";
 import { until } from "./until.ts";
 import type { DemoVehicle } from "./vehicle.ts";
@@ -15,6 +15,8 @@ import type { DemoVehicle } from "./vehicle.ts";
 export interface Stage {
   readonly plane: ControlPlane;
   readonly folder: string;
+  /** Of the engine that runs the stack; undefined where it runs as processes. */
+  readonly engineSocket: string | undefined;
   readonly vehicles: Map<string, DemoVehicle>;
   readonly expectations: Expectations;
   readonly say: (line: string) => void;
@@ -29,7 +31,8 @@ export async function publish(stage: Stage, version: string, minScanHz: number):
   const folder = join(stage.folder, "releases");
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${version}.json`);
-  writeFileSync(file, JSON.stringify(stackFile(version, minScanHz), null, 2));
+  const layout = stage.engineSocket === undefined ? undefined : imageLayoutIn(folder);
+  writeFileSync(file, JSON.stringify(stackFile(version, minScanHz, layout), null, 2));
   await muto(stage, ["release", "push", file, "--key", stage.plane.releaseKeyFile, "--create"]);
 }
 

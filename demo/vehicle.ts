@@ -18,6 +18,8 @@ export interface VehicleSpec {
   readonly url: string;
   readonly mqttUrl: string;
   readonly diskReserveMb?: number;
+  /** Runs its stack in containers of this engine, and no process beside them. */
+  readonly engineSocket: string | undefined;
 }
 
 /** One vehicle: a folder, a gateway that writes signals, and a real agent process. */
@@ -52,7 +54,10 @@ export function createVehicle(spec: VehicleSpec, claim: string, plane: ControlPl
       mqtt: { url: spec.mqttUrl },
       stateDir: join(folder, "state"),
       trustFile: plane.trustFile,
-      runtime: { probeAddress: spec.address },
+      runtime: {
+        probeAddress: spec.address,
+        ...(spec.engineSocket === undefined ? {} : { adapter: "none", oci: { socket: spec.engineSocket } }),
+      },
       safety: { standstillSec: 1, diskReserveMb, requireParked: true },
       signals: {
         speed: [{ provider: "gateway" }],

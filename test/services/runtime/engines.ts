@@ -3,6 +3,7 @@ import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rm
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { removeWithMounts, startPrivatePodman } from "../../../demo/engine.ts";
 import { engineAt } from "@muto/agent/runtime/oci/engine";
 import { eventually } from "../../system/world/eventually.ts";
 import { programOf } from "../install.ts";
@@ -26,53 +27,14 @@ export async function busyboxPath(): Promise<string> {
   return await programOf({ packageName: "busybox-static", paths: ["/bin/busybox", "/usr/bin/busybox"] });
 }
 
-/**
- * Podman as a service. Settings for computers on which not everything is allowed: the runtime that works without its own
- * resource rights, limits below what the kernel would refuse, no systemd.
- */
+/** Podman as the demonstration starts it. */
 export async function startPodman(): Promise<TestEngine> {
   await programOf({ packageName: "runc", paths: ["/usr/sbin/runc", "/usr/bin/runc"] });
   await programOf({ packageName: "catatonit", paths: ["/usr/bin/catatonit", "/usr/libexec/podman/catatonit"] });
   await programOf({ packageName: "netavark", paths: ["/usr/lib/podman/netavark", "/usr/libexec/podman/netavark"] });
   const podman = await programOf({ packageName: "podman", paths: ["/usr/bin/podman"] });
-  const folder = mkdtempSync(join(tmpdir(), "muto-podman-"));
-  const path = (name: string) => join(folder, name);
-  writeFileSync(path("containers.conf"), PODMAN_CONF);
-  writeFileSync(path("registries.conf"), "unqualified-search-registries = []\n");
-  writeFileSync(
-    path("storage.conf"),
-    `[storage]\ndriver = "overlay"\nrunroot = "${path("run")}"\ngraphroot = "${path("root")}"\n`,
-  );
-  writeFileSync(path("policy.json"), JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
-  const env = {
-    ...process.env,
-    CONTAINERS_CONF: path("containers.conf"),
-    CONTAINERS_REGISTRIES_CONF: path("registries.conf"),
-    CONTAINERS_STORAGE_CONF: path("storage.conf"),
-    TMPDIR: folder,
-  };
-  const socket = path("podman.sock");
-  const own = ["--tmpdir", path("tmp")];
-  const service = serviceOf(podman, [...own, "system", "service", "--time=0", `unix://${socket}`], env, path("log"));
-  const engine: TestEngine = {
-    name: "podman",
-    socket,
-    ...service,
-    start: async () => {
-      rmSync(socket, { force: true });
-      service.launch();
-      await serving(socket, path("log"));
-    },
-    cli: async (...args) => (await execute(podman, [...own, ...args], { env })).stdout,
-    [Symbol.asyncDispose]: async () => {
-      await engine.cli("rm", "-f", "-a", "-t", "0").catch(() => {});
-      await service.stop();
-      await emptied(folder);
-    },
-  };
-  await ensurePolicy();
-  await engine.start();
-  return engine;
+  ensurePolicy();
+  return { name: "podman", ...(await startPrivatePodman(podman, mkdtempSync(join(tmpdir(), "muto-podman-")))) };
 }
 
 /** Docker with a private root. With `liveRestore` containers outlive its daemon, without they end with it. */
@@ -104,23 +66,12 @@ export async function startDocker({ liveRestore }: { readonly liveRestore: boole
       if (ids.length > 0) await engine.cli("rm", "-f", ...ids).catch(() => {});
       await service.stop();
       await endContainerd(path("exec"));
-      await emptied(folder);
+      await removeWithMounts(folder);
     },
   };
   await engine.start();
   return engine;
 }
-
-const PODMAN_CONF = `[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
-log_driver = "k8s-file"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-[network]
-network_backend = "netavark"
-`;
 
 interface Service {
   launch(): void;
@@ -159,7 +110,7 @@ async function serving(socket: string, logFile: string): Promise<void> {
 }
 
 /** Image policy is read from one place only; a computer that has none accepts what we load. */
-async function ensurePolicy(): Promise<void> {
+function ensurePolicy(): void {
   if (existsSync("/etc/containers/policy.json")) return;
   mkdirSync("/etc/containers", { recursive: true });
   writeFileSync("/etc/containers/policy.json", JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
@@ -175,14 +126,4 @@ async function endContainerd(execRoot: string): Promise<void> {
   } catch {
     // It has ended.
   }
-}
-
-/** Engines leave mounts of storage and namespaces behind. */
-async function emptied(folder: string): Promise<void> {
-  const mounts = readFileSync("/proc/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[1] ?? "")
-    .filter((path) => path.startsWith(`${folder}/`));
-  for (const path of mounts.toReversed()) await execute("umount", ["-l", path]).catch(() => {});
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }

@@ -43,7 +43,6 @@ export function runtimeSuite(name: string, open: () => Promise<OpenStand>, more?
     step("a release is applied by digest and judged ready by its probes", (own) => applies(own));
     step("drift: what was killed is started again, and only that", (own) => restartsTheDead(own));
     step("a crash loop goes back by itself, though every exit was a 0", (own) => leavesACrashLoop(own));
-    step("a respawn storm inside a launch that stays up is a crash loop", (own) => leavesAStorm(own));
     step("a release that never gets ready goes back with the registry stopped", (own) => leavesTheUnready(own));
     step("the agent's death changes nothing, and exits meanwhile are learnt", (own) => survivesTheAgent(own));
     step("an agent that dies in the middle of a change carries it to its end", (own) => resumes(own));
@@ -52,6 +51,7 @@ export function runtimeSuite(name: string, open: () => Promise<OpenStand>, more?
     step("a stack that ignores signals and leaves its session leaves nothing behind", (own) => leavesNoOrphans(own));
     step("the disk gate closes on a real, small file system", (own) => closesOnASmallDisk(own, `small-${name}`));
     more?.(step);
+    step("a respawn storm inside a launch that stays up is a crash loop", (own) => leavesAStorm(own));
   });
 }
 
