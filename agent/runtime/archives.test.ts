@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -76,6 +87,27 @@ describe("the archives of a set", () => {
       assert.equal(await archives.verify(set), true);
     });
   }
+
+  test("H3: what is replaced under a stack that runs keeps its files until nothing of the set runs", async () => {
+    const set = await prepared();
+    const archives = unpackedArchives(disk);
+    const folder = archiveFolder(set, archive);
+    const runsFrom = openSync(folder, "r");
+    const lazily = (name: string) => readFileSync(`/proc/self/fd/${runsFrom}/${name}`, "utf8");
+    appendFileSync(join(folder, "bin/nav"), "x");
+    assert.deepEqual(await archives.prepare(set, blobs, never), { ok: true });
+    assert.equal(lazily("params.yaml"), "speed: 1\n", "what runs opens its files as before");
+    assert.equal(readFileSync(join(folder, "bin/nav"), "utf8"), "#!/bin/sh\n", "what is started gets the signed ones");
+    appendFileSync(join(folder, "bin/nav"), "y");
+    assert.deepEqual(await archives.prepare(set, blobs, never), { ok: true });
+    assert.equal(readdirSync(set.folder).filter((name) => name.includes("aside")).length, 2);
+    await archives.dropAsides(set, async () => true);
+    assert.equal(lazily("params.yaml"), "speed: 1\n");
+    await archives.dropAsides(set, async () => false);
+    assert.equal(readdirSync(set.folder).filter((name) => name.includes("aside")).length, 0);
+    assert.equal(await archives.verify(set), true);
+    closeSync(runsFrom);
+  });
 
   test("H14: a blob that went bad on this disk is told from a release that is malformed; neither leaves anything", async () => {
     const set = newSet();

@@ -13,6 +13,8 @@ import type { BlobReader, PrepareResult, SetOnDisk } from "../ports.ts";
 export interface Archives {
   prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult>;
   verify(set: SetOnDisk): Promise<boolean>;
+  /** Removes the trees that were replaced under something that ran, unless something of the set still runs. */
+  dropAsides(set: SetOnDisk, isRunning: () => Promise<boolean>): Promise<void>;
 }
 
 export function archiveFolder(set: SetOnDisk, digest: string): string {
@@ -45,8 +47,15 @@ export function unpackedArchives(disk: Disk, limits: Partial<UnpackLimits> = {})
         throw error;
       }
     },
+    dropAsides: async (set, isRunning) => {
+      const asides = (await disk.list(set.folder)).filter(({ name }) => ASIDE.test(name));
+      if (asides.length === 0 || (await isRunning())) return;
+      for (const { name } of asides) await disk.remove(join(set.folder, name));
+    },
   };
 }
+
+const ASIDE = /\.aside-[0-9]+$/;
 
 /**
  * The tree takes its final name before its list is written, so that a list always speaks of a tree that is there. What
@@ -71,11 +80,26 @@ async function unpackOne(
     return BLOB_DAMAGED;
   }
   if (!unpacked.ok) return { ok: false, problem: "malformed-archive", code: unpacked.problem };
-  await disk.remove(folder);
+  await setAside(disk, set, digest);
   await disk.rename(partial, folder);
   await disk.syncFolder(set.folder);
   await writeDurably(disk, listingPath(folder), encodeListing(unpacked.listing));
   return undefined;
+}
+
+/**
+ * A tree that is replaced may be what a stack in motion runs from, and opens more of: it keeps all its files, under another
+ * name, until nothing of the set runs (H3).
+ */
+async function setAside(disk: Disk, set: SetOnDisk, digest: string): Promise<void> {
+  const folder = archiveFolder(set, digest);
+  if ((await disk.stat(folder)) === undefined) return;
+  const taken = new Set((await disk.list(set.folder)).map(({ name }) => name));
+  const free = (count: number): string => {
+    const name = `${digestHex(digest)}.aside-${count}`;
+    return taken.has(name) ? free(count + 1) : name;
+  };
+  await disk.rename(folder, join(set.folder, free(1)));
 }
 
 const BLOB_DAMAGED: PrepareResult = { ok: false, problem: "storage", code: "BLOB_DAMAGED" };

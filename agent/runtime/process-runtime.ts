@@ -114,6 +114,7 @@ export class ProcessRuntime implements Runtime, OutputSearch {
     // What is only being made must not look abandoned to an inspection at the same time.
     this.#starting.add(instanceId);
     try {
+      await this.#archives.dropAsides(set, async () => await this.#isRunning(set));
       return await this.#start(folder, order);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
@@ -184,6 +185,10 @@ export class ProcessRuntime implements Runtime, OutputSearch {
       const isUndone = await this.#undoStart(folder);
       if (!isUndone || triesLeft === 0) return { ok: false, problem: "start-refused", code: "SUPERVISOR_DIED" };
     }
+  }
+
+  async #isRunning({ manifestDigest }: SetOnDisk): Promise<boolean> {
+    return (await this.inspect()).some(({ set, state }) => set === manifestDigest && state.kind === "running");
   }
 
   async #settleStart(folder: RunFolder, started: Exclude<SupervisorSpawned, { kind: "died" }>): Promise<StartResult> {
