@@ -64,6 +64,26 @@ void describe("hazards", () => {
     assert.equal(vehicle.state.previous, null, "a failed set is not the one to return to");
   });
 
+  void test("H4: the computer restarts while a return waits for the gates; what failed is not started again", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    await vehicle.settle();
+    drive(vehicle);
+    for (let count = 0; count < 100 && vehicle.state.rollback === null; count++) {
+      for (const { instanceId } of vehicle.runtime.running()) vehicle.runtime.end(instanceId, 139);
+      await passes(vehicle, 12);
+    }
+    assert.equal(vehicle.state.rollback?.phase, "pending");
+    vehicle.reboot();
+    watchInvariants(vehicle).rebooted();
+    const from = vehicle.runtime.history.length;
+    drive(vehicle);
+    await passes(vehicle, 20);
+    runs(vehicle, first);
+    assert.ok(vehicle.runtime.history.slice(from).every((line) => !line.includes(second.manifestDigest)));
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+  });
+
   void test("H5: the light turns green between the announcement and the stop; nothing was stopped", async () => {
     const vehicle = await vehicleOnFirst();
     const from = vehicle.runtime.history.length;

@@ -37,6 +37,12 @@ export function watchInvariants(vehicle: ModelVehicle): Invariants {
   vehicle.runtime.onTouch = (what, set, workload) => {
     const others = vehicle.runtime.runningSets().filter((running) => running !== set);
     if (what === "start") assert.deepEqual(others, [], "H: two sets never run at once");
+    const { rollback } = vehicle.state;
+    const hasFailed = rollback !== null && rollback.cause.reasonCodes.length > 0 ? rollback.from.manifestDigest : null;
+    assert.ok(
+      what === "stop" || !isBooted || hasFailed !== set || vehicle.diskFaulted,
+      "what has failed is the first thing that runs after a boot (H4)",
+    );
     const isSameSoftware = what === "start" && (lastRun === undefined || lastRun === set);
     if (!disturbed && !isSameSoftware) {
       assert.ok(motionOpen(), `${what} of ${workload} while the motion gates are closed (H3, H4)`);

@@ -1,6 +1,7 @@
 import {
   all,
   earlier,
+  endedBy,
   exits,
   lastBoot,
   looked,
@@ -38,8 +39,24 @@ check("a rollback", {
     "hold blocked rollback CRASH_LOOP_DETECTED DENY_MOVING",
   ],
   "the computer was restarted: nothing runs that could be stopped": [
-    { ...back("pending", { since: lastBoot }), open: "none" },
+    { ...back("pending", { begun: lastBoot, since: lastBoot }), open: "none" },
     "rollback rollback-phase stopping",
+  ],
+  "the computer was restarted: on the way back no gate sends it to the failing stack again": [
+    { ...back("stopping", { begun: lastBoot, since: earlier(0) }), open: "none" },
+    "rollback rollback-phase starting",
+  ],
+  "the computer was restarted: what fails is not started first, even where the gates closed on the way back": [
+    { ...back("pending", { begun: lastBoot, since: earlier(0) }), open: "none" },
+    "rollback rollback-phase stopping",
+  ],
+  "the computer was restarted, and what fails has run since: the gates (H4)": [
+    {
+      ...back("stopping", { begun: lastBoot, since: earlier(0) }),
+      instances: [one(B, "control", endedBy(1))],
+      open: "none",
+    },
+    "rollback rollback-phase pending",
   ],
   "announced: the gates once more": [
     { ...back("pending"), instances: all(B), seen: { announced } },

@@ -37,8 +37,7 @@ function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
     .map(({ instanceId }) => instanceId);
   const record: JournalRecord = { kind: "rollback-phase", phase: "stopping", at: observed.now };
   const advance: ChangeAct = { do: "forget", record, instanceIds };
-  const booted = rollback.since.bootId !== observed.now.bootId;
-  if (booted && runningOf(observed, () => true).length === 0) return [rollingBack(advance)];
+  if (isFreshBoot(rollback, observed)) return [rollingBack(advance)];
   const need = needOf(rollback);
   const gated = announceOptions(observed, {
     gate: need,
@@ -56,6 +55,18 @@ function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
     wakeWhen: { afterMs: LIMITS.gateRecheckMs, on: ["gates", "runtime"] },
   };
   return [...gated.before, ...keepAlive(rollback.from, observed), ...gated.after, hold];
+}
+
+/**
+ * The computer has booted since the failure, and nothing of the failing stack has run in this boot: nobody relies on it, so the
+ * first thing that is started is what it returns to, whatever the gates say. True through every step until then.
+ */
+function isFreshBoot({ begun, from }: Rollback, { now, instances, state }: Observed): boolean {
+  if (begun.bootId === now.bootId) return false;
+  const hasRun =
+    instances.some(({ set, bootId }) => set === from.manifestDigest && bootId === now.bootId) ||
+    state.exits.some(({ set, at }) => set === from.manifestDigest && at.bootId === now.bootId);
+  return !hasRun && instances.every((instance) => instance.state.kind === "ended");
 }
 
 function keepAlive(set: SetRef, observed: Observed): readonly Step[] {
@@ -96,7 +107,7 @@ function planStopping(rollback: Rollback, observed: Observed): readonly Step[] {
 /** Like a switch, a rollback from a set that was ready asks the gates in the very pass that stops the first workload. */
 function stopGate(rollback: Rollback, observed: Observed): GateNeed {
   const { from, wasReady, since } = rollback;
-  if (!wasReady || since.bootId !== observed.now.bootId) return "none";
+  if (!wasReady || since.bootId !== observed.now.bootId || isFreshBoot(rollback, observed)) return "none";
   const begun = observed.seen.stopping === rollback.changeId;
   if (begun || wasStopRequested(observed, (set) => set === from.manifestDigest)) return "none";
   return needOf(rollback);
