@@ -3,11 +3,11 @@ import { noteInstallOfPoll } from "../inventory/installs.ts";
 import { SEQUENCE_FLOOR_MAX } from "../inventory/fold.ts";
 import { renewAssignment } from "../store/assignments.ts";
 import type { Db } from "../store/database.ts";
-import { latestAssignment, pollState } from "../store/latest.ts";
+import { keepPayload, latestAssignment, pollState } from "../store/latest.ts";
 import type { PollState } from "../store/latest.ts";
 import { lockVehicle } from "../store/reports.ts";
 import { noteFloor, restoreGuard } from "../store/restore-guard.ts";
-import { offerOf, offerTag } from "../trust/assignment-signer.ts";
+import { offerOf, offerTag, payloadOf } from "../trust/assignment-signer.ts";
 import { refuse } from "./server/operation.ts";
 import type { Call, Handler } from "./server/operation.ts";
 
@@ -44,7 +44,8 @@ export const getLatestDesired: Handler<"getLatestDesired"> = async (call, contex
     context.metrics.count("muto_assignments_served_total", { answer: "none" });
     return { status: 200, data: { assignment: null }, headers };
   }
-  const offer = await offerOf(row, { tenant: context.config.tenant, signer: context.assignmentSigner });
+  const payload = row.payload ?? (await keepPayload(db, row, payloadOf(row, context.config.tenant)));
+  const offer = await offerOf(payload, row, context.assignmentSigner);
   context.metrics.count("muto_assignments_served_total", { answer: "signed" });
   // The row may be newer than the state: the tag must name what is sent.
   const sent = offerTag(row.sequence, context.assignmentSigner);

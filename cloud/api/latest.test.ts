@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe, it, mock } from "node:test";
+import { sql } from "kysely";
 import { openAssignment } from "@muto/trust/documents";
 import { OFFLINE_AFTER_MS, POLICY, TENANT, TestApi, VIEWER } from "./server/test-api.ts";
 import type { Answer } from "./server/test-api.ts";
@@ -61,6 +62,31 @@ describe("what vehicles poll", () => {
         answer.text.replace(/"timestamp":.*/, ""),
         "the same bytes at every poll",
       );
+    });
+
+    it("is the document that was handed out first, however this version would print it, and is not signed for nothing", async () => {
+      const vehicle = await api.enrolled("poll-bytes");
+      await api.assign(await api.release("poll-bytes.0"), ["poll-bytes"]);
+      const first = await vehicle.poll();
+      const kept = await sql<{ payload: string }>`
+        select payload from assignments where vehicle_id = 'poll-bytes'`.execute(api.context.database.db);
+      const printed = kept.rows[0]?.payload ?? "";
+      assert.deepEqual(JSON.parse(printed), opened(first));
+      // An earlier version may have ordered the fields in another way; whoever polls later must get its bytes.
+      const other = JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(printed)).toReversed()));
+      assert.notEqual(other, printed);
+      await sql`update assignments set payload = ${other} where vehicle_id = 'poll-bytes'`.execute(
+        api.context.database.db,
+      );
+      const again = await vehicle.poll();
+      const { payload } = again.body.data.assignment.envelope;
+      assert.equal(Buffer.from(String(payload), "base64").toString("utf8"), other);
+      assert.deepEqual(opened(again), opened(first));
+      const signed = mock.method(api.context.assignmentSigner, "sign");
+      const same = await vehicle.poll("", { "if-none-match": String(again.headers["etag"]) });
+      assert.equal(same.status, 304);
+      assert.equal(signed.mock.callCount(), 0);
+      signed.mock.restore();
     });
 
     it("is shown to operators and viewers, and to no other vehicle", async () => {

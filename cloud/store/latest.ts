@@ -40,13 +40,15 @@ export interface LatestAssignment {
   readonly policy: Policy;
   readonly repository: string;
   readonly signatures: readonly ReleaseSignature[];
+  /** The document as it was first handed out; null when it never was. */
+  readonly payload: string | null;
 }
 
 /** The newest assignment of a vehicle; undefined while it has none. */
 export async function latestAssignment(db: Db, vehicleId: string): Promise<LatestAssignment | undefined> {
   const { rows } = await sql<LatestAssignment>`
     select a.vehicle_id, a.sequence, a.revision, a.rollout_id, a.start, a.retry, a.correlation_id,
-      a.issued_at, a.accept_before, a.start_before,
+      a.issued_at, a.accept_before, a.start_before, a.payload,
       d.stack_name, d.stack_version, d.manifest_digest, d.policy, r.repository, r.signatures
     from vehicles v
     join assignments a on a.vehicle_id = v.id and a.sequence = v.desired_sequence
@@ -54,4 +56,16 @@ export async function latestAssignment(db: Db, vehicleId: string): Promise<Lates
     join releases r on r.name = d.stack_name and r.version = d.stack_version
     where v.id = ${vehicleId}`.execute(db);
   return rows[0];
+}
+
+/** Keeps the document of an assignment that is handed out for the first time. Returns the one that was kept first. */
+export async function keepPayload(db: Db, row: LatestAssignment, payload: string): Promise<string> {
+  const kept = await db
+    .updateTable("assignments")
+    .set({ payload: sql<string>`coalesce(payload, ${payload})` })
+    .where("vehicle_id", "=", row.vehicle_id)
+    .where("sequence", "=", row.sequence)
+    .returning("payload")
+    .executeTakeFirstOrThrow();
+  return kept.payload ?? payload;
 }

@@ -210,6 +210,7 @@ export interface AssignmentsTable {
   readonly start_before: string;
   readonly superseded_at: string | null;
   readonly notified_at: string | null;
+  readonly payload: string | null;
 }
 
 export interface RolloutsTable {

@@ -1,19 +1,14 @@
+import { MEDIA_TYPES } from "@muto/spec";
 import type { Assignment, AssignmentOffer } from "@muto/spec";
-import { signAssignment } from "@muto/trust/documents";
+import { signEnvelope } from "@muto/trust/dsse";
 import type { Signer } from "@muto/trust/keys";
 import type { LatestAssignment } from "../store/latest.ts";
 
-/**
- * Makes the signed bytes of an assignment from its row. The row never changes in what is signed and Ed25519 is
- * deterministic, so every poll, at every replica, gets the same bytes, and none need be stored.
- */
-export async function offerOf(
-  row: LatestAssignment,
-  authority: { readonly tenant: string; readonly signer: Signer },
-): Promise<AssignmentOffer> {
+/** Prints the document of an assignment. Only ever once for each: what was handed out is kept and signed again as it is. */
+export function payloadOf(row: LatestAssignment, tenant: string): string {
   const assignment: Assignment = {
     kind: "muto.assignment/v1",
-    tenant: authority.tenant,
+    tenant,
     vehicleId: row.vehicle_id,
     sequence: row.sequence,
     desiredStateRevision: row.revision,
@@ -28,7 +23,20 @@ export async function offerOf(
     policy: row.policy,
     correlationId: row.correlation_id,
   };
-  return { envelope: await signAssignment(assignment, [authority.signer]), releaseSignatures: row.signatures };
+  return JSON.stringify(assignment);
+}
+
+/**
+ * Signs the kept document. Ed25519 is deterministic, so every poll, at every replica and in every version, gets the same
+ * bytes, and the signature need not be stored.
+ */
+export async function offerOf(
+  payload: string,
+  { signatures }: Pick<LatestAssignment, "signatures">,
+  signer: Signer,
+): Promise<AssignmentOffer> {
+  const envelope = await signEnvelope(MEDIA_TYPES.assignment, Buffer.from(payload, "utf8"), [signer]);
+  return { envelope, releaseSignatures: signatures };
 }
 
 /** Names the answer to a poll: it changes with the assignment and with the key that signs it, and with nothing else. */
