@@ -23,7 +23,11 @@ export interface VehicleSpec {
     readonly [Section in "vehicle" | "cloud" | "safety" | "registry" | "runtime" | "changeInProgress"]?: Partial<
       NonNullable<AgentConfigInput[Section]>
     >;
-  } & { readonly trustFile?: string };
+  } & {
+    readonly trustFile?: string;
+    /** In place of the gateway's. */
+    readonly signals?: AgentConfigInput["signals"];
+  };
   /** URL of the rosbridge that shows its ROS graph; left out, it has none. */
   readonly rosbridge?: string;
   /** `none` has no broker in its configuration. */
@@ -192,7 +196,7 @@ function configOf(cloud: Cloud, spec: VehicleSpec, { folder, address, change = {
     trustFile: change.trustFile ?? cloud.trustFile,
     runtime: { probeAddress: address, ...change.runtime },
     safety: { standstillSec: STANDSTILL_SEC, diskReserveMb: 1, requireParked: true, ...change.safety },
-    signals: {
+    signals: change.signals ?? {
       speed: gateway,
       yawRate: gateway,
       mode: gateway,
