@@ -1,138 +1,10 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, test } from "node:test";
 import { writeKey } from "./discovery/announcements.ts";
-import { Engine } from "./engine.ts";
-import { LIMITS } from "./limits.ts";
-import type { Qos, Sample, SubscriptionQos } from "./model.ts";
-import type { Address } from "./network.ts";
+import { BEST_EFFORT, LATCHED, lastOf, peerOf, RELIABLE, sequences, world } from "./engine-world.ts";
 import { statisticsOf } from "./ros/graph.ts";
-import { bytesOf, ENTITY, guidOf } from "./wire/identifiers.ts";
-import { durationValue, locatorValue, PID, textValue } from "./wire/parameters.ts";
-import { readMessage, type Submessage } from "./wire/read-message.ts";
-import { buildMessage, parameterList, type MessageBuilder } from "./wire/write-message.ts";
-
-const OWN = "01fe".padEnd(24, "0");
-const ADDRESS = { host: "127.0.0.1", port: 4_000 };
-const TOPIC = "rt/odom";
-const TYPE = "nav_msgs::msg::dds_::Odometry_";
-const BEST_EFFORT: Qos = { reliability: "best-effort", durability: "volatile" };
-const RELIABLE: Qos = { reliability: "reliable", durability: "volatile" };
-const LATCHED: Qos = { reliability: "reliable", durability: "transient-local" };
-
-interface Sent {
-  readonly to: Address;
-  readonly submessages: readonly Submessage[];
-}
-
-/** An engine with its time, what it sent, and what changed. */
-function world(address: Address = ADDRESS) {
-  const sent: Sent[] = [];
-  const seen = { changes: 0, faults: 0, nowMs: 1_000 };
-  const engine = new Engine({
-    prefix: OWN,
-    address,
-    announceTo: [{ host: "239.255.0.1", port: 7_400 }],
-    send: (bytes, to) => {
-      const destination = Buffer.from(bytes.subarray(24, 36)).toString("hex");
-      sent.push({ to, submessages: readMessage(bytes, destination)?.submessages ?? [] });
-    },
-    onChange: () => void seen.changes++,
-    onFault: () => void seen.faults++,
-  });
-  const subscribe = (qos: SubscriptionQos, onSample: (sample: Sample) => void = () => {}) => {
-    const samples: Sample[] = [];
-    const take = (sample: Sample) => {
-      samples.push(sample);
-      onSample(sample);
-    };
-    const subscription = engine.subscribe({ topic: TOPIC, type: TYPE, qos, onSample: take }, seen.nowMs);
-    return { subscription, samples };
-  };
-  const pass = (ms: number) => {
-    for (const end = seen.nowMs + ms; seen.nowMs < end;) engine.tick((seen.nowMs += 100));
-  };
-  return { engine, sent, seen, subscribe, pass };
-}
-
-type World = ReturnType<typeof world>;
-
-/** A peer of ours: what it says is written with our own writer of messages, in either byte order. */
-function peerOf({ engine, seen }: World, digit: string, littleEndian = true) {
-  const prefix = "0110".padEnd(24, digit);
-  const from = { host: "127.0.0.1", port: 5_000 };
-  const say = (build: (message: MessageBuilder) => MessageBuilder) =>
-    engine.receive(build(buildMessage(prefix, littleEndian).destination(OWN)).bytes(), from, seen.nowMs);
-  let published = 0;
-  const publications = { reader: ENTITY.publicationsReader, writer: ENTITY.publicationsWriter };
-  const participants = { reader: 0, writer: ENTITY.participantWriter };
-  return {
-    prefix,
-    say,
-    announce: (leaseMs = 10_000) => {
-      const payload = parameterList(
-        [
-          [PID.participantGuid, (writer) => writer.raw(bytesOf(guidOf(prefix, ENTITY.participant)))],
-          [PID.metatrafficUnicastLocator, locatorValue({ host: "127.0.0.1", port: 5_001 })],
-          [PID.defaultUnicastLocator, locatorValue({ host: "127.0.0.1", port: 5_002 })],
-          [PID.leaseDuration, durationValue(leaseMs)],
-        ],
-        littleEndian,
-      );
-      say((message) => message.data({ ...participants, sequence: 1, payload }));
-    },
-    leave: () =>
-      say((message) =>
-        message.data({
-          ...participants,
-          sequence: 2,
-          ...writeKey(PID.participantGuid, guidOf(prefix, ENTITY.participant)),
-        }),
-      ),
-    /** Announces a writer and that there are no others. */
-    publish: (entity: number, qos: Qos, type = TYPE, topic = TOPIC) => {
-      const payload = parameterList(
-        [
-          [PID.endpointGuid, (writer) => writer.raw(bytesOf(guidOf(prefix, entity)))],
-          [PID.topicName, textValue(topic)],
-          [PID.typeName, textValue(type)],
-          [
-            PID.reliability,
-            (writer) =>
-              writer
-                .u32(qos.reliability === "reliable" ? 2 : 1)
-                .i32(0)
-                .u32(0),
-          ],
-          [PID.durability, (writer) => writer.u32(qos.durability === "volatile" ? 0 : 1)],
-        ],
-        littleEndian,
-      );
-      published++;
-      say((message) =>
-        message
-          .data({ ...publications, sequence: published, payload })
-          .heartbeat({ ...publications, first: 1, last: published, count: published }),
-      );
-    },
-    unpublish: (entity: number) => {
-      published++;
-      const key = writeKey(PID.endpointGuid, guidOf(prefix, entity));
-      say((message) => message.data({ ...publications, sequence: published, ...key }));
-    },
-    data: (entity: number, sequence: number, reader = 0) =>
-      say((message) =>
-        message.data({ reader, writer: entity, sequence, payload: Uint8Array.of(0, 1, 0, 0, sequence) }),
-      ),
-  };
-}
-
-function lastOf({ sent }: World, kind: Submessage["kind"]) {
-  return sent.flatMap(({ submessages }) => submessages).findLast((one) => one.kind === kind);
-}
-
-const sequences = (samples: readonly Sample[]) => samples.map(({ sequence }) => sequence);
+import { ENTITY, guidOf } from "./wire/identifiers.ts";
+import { PID } from "./wire/parameters.ts";
 
 describe("discovery", () => {
   for (const littleEndian of [true, false])
@@ -226,6 +98,10 @@ describe("discovery", () => {
     own.sent.length = 0;
     own.pass(10_000);
     assert.ok(!own.sent.some(({ submessages: [first] }) => first?.kind === "heartbeat"));
+    // It forgot us and begins again.
+    peer.say((message) => message.acknowledgement(ends, { base: 1, members: [] }, 1, false));
+    own.pass(300);
+    assert.ok(own.sent.some(({ submessages: [first] }) => first?.kind === "heartbeat"));
   });
 
   test("leaving says goodbye to the group and to every peer, and publishes nothing else ever", () => {
@@ -324,103 +200,4 @@ describe("quality of service", () => {
     assert.deepEqual(sequences(samples), [1, 2, 3]);
     assert.equal(samples[1]?.payload.length, 2_000);
   });
-});
-
-describe("hostile or broken neighbours", () => {
-  test("a flood of participants, writers and samples leaves what was known, within limits", () => {
-    const own = world();
-    own.subscribe("latched");
-    const good = peerOf(own, "a");
-    good.announce(60_000);
-    good.publish(0x103, LATCHED);
-    for (let index = 0; index < 2 * LIMITS.participantsMax; index++) {
-      const hex = index.toString(16).padStart(20, "f");
-      const prefix = `0110${hex}`;
-      const payload = parameterList([
-        [PID.participantGuid, (writer) => writer.raw(bytesOf(guidOf(prefix, ENTITY.participant)))],
-      ]);
-      const datagram = buildMessage(prefix)
-        .data({ reader: 0, writer: ENTITY.participantWriter, sequence: 1, payload })
-        .bytes();
-      own.engine.receive(datagram, { host: "127.0.0.1", port: 1 }, own.seen.nowMs);
-    }
-    assert.equal(own.engine.participants.size, LIMITS.participantsMax);
-    for (let index = 1; index <= LIMITS.writersPerParticipantMax + 50; index++)
-      good.publish((index << 8) | 3, BEST_EFFORT, TYPE, `rt/t${index}`);
-    assert.equal(own.engine.participants.get(good.prefix)?.writers.size, LIMITS.writersPerParticipantMax);
-    for (let sequence = 2; sequence < 50_000; sequence += 100) good.data(0x103, sequence);
-    assert.ok(own.engine.heldBytes <= LIMITS.heldBytesMax);
-    assert.ok(own.engine.counters.refused > 0);
-    assert.ok(own.engine.participants.has(good.prefix));
-  });
-
-  test("on the loopback nothing from outside is heard", () => {
-    const own = world();
-    own.engine.receive(buildMessage("0110".padEnd(24, "a")).bytes(), { host: "192.0.2.1", port: 7 }, 0);
-    assert.equal(own.engine.counters.foreign, 1);
-  });
-
-  test("one's own datagrams are not a peer, and a participant under another's name is not believed", () => {
-    const own = world();
-    own.engine.tick(0);
-    const payload = parameterList([
-      [PID.participantGuid, (writer) => writer.raw(bytesOf(guidOf(OWN, ENTITY.participant)))],
-    ]);
-    for (const prefix of [OWN, "0110".padEnd(24, "a")])
-      own.engine.receive(
-        buildMessage(prefix).data({ reader: 0, writer: ENTITY.participantWriter, sequence: 1, payload }).bytes(),
-        ADDRESS,
-        0,
-      );
-    assert.equal(own.engine.participants.size, 0);
-    assert.equal(own.engine.counters.malformed, 1);
-  });
-
-  test("a callback that throws, or ends its own subscription, harms nobody", () => {
-    const own = world();
-    const throwing = own.subscribe("adaptive", () => {
-      throw new Error("at the sample");
-    });
-    const ending = own.subscribe("adaptive", () => own.engine.unsubscribe(ending.subscription));
-    const last = own.subscribe("adaptive");
-    const peer = peerOf(own, "a");
-    peer.announce();
-    peer.publish(0x103, RELIABLE);
-    for (const sequence of [1, 2]) peer.data(0x103, sequence);
-    assert.deepEqual(
-      [throwing, ending, last].map(({ samples }) => samples.length),
-      [2, 1, 2],
-    );
-    assert.equal(own.seen.faults, 2);
-  });
-
-  test("there are only so many subscriptions", () => {
-    const own = world();
-    for (let index = 0; index < LIMITS.subscriptionsMax; index++) own.subscribe("adaptive");
-    assert.throws(() => own.subscribe("adaptive"), RangeError);
-  });
-
-  for (const vendor of ["cyclone-dds", "fast-dds"])
-    test(`what was captured from ${vendor} gives its topics, whatever comes twice or in another order`, () => {
-      const text = readFileSync(join(import.meta.dirname, "vectors", `${vendor}.json`), "utf8");
-      const captured: { ownPrefix: string; datagrams: readonly string[] } = JSON.parse(text);
-      const topics = new Set<string>();
-      const engine = new Engine({
-        prefix: captured.ownPrefix,
-        address: ADDRESS,
-        announceTo: [],
-        send: () => {},
-        onChange: () => {
-          for (const peer of engine.participants.values())
-            for (const { topic } of peer.writers.values()) topics.add(topic);
-        },
-        onFault: () => assert.fail(),
-      });
-      const datagrams = captured.datagrams.map(bytesOf);
-      const shuffled = [...datagrams, ...datagrams.toReversed(), ...datagrams];
-      for (const [index, datagram] of shuffled.entries()) engine.receive(datagram, ADDRESS, index);
-      assert.equal(engine.counters.malformed, 0);
-      for (const topic of [TOPIC, "rt/battery_state", "rt/vehicle/status/control_mode", "ros_discovery_info"])
-        assert.ok(topics.has(topic), topic);
-    });
 });

@@ -13,7 +13,14 @@ import type { Address } from "./network.ts";
 import { FragmentAssembler } from "./reader/fragments.ts";
 import { InboundStream } from "./reader/inbound-stream.ts";
 import { LocalSubscription, type Delivery, type LocalSubscriptionOptions } from "./reader/local-subscription.ts";
-import { answer, hearHeartbeat, inputIsDue, openInput, type Input } from "./reader/reliable-input.ts";
+import {
+  answer,
+  hearHeartbeat,
+  inputIsDue,
+  openInput,
+  type AnsweringSide,
+  type Input,
+} from "./reader/reliable-input.ts";
 import { ENTITY, guidOf, PREFIX_BYTES, readerEntity as entityOfReader } from "./wire/identifiers.ts";
 import { PID } from "./wire/parameters.ts";
 import {
@@ -30,6 +37,8 @@ export interface EngineOptions {
   readonly prefix: string;
   /** Where peers reach us. */
   readonly address: Address;
+  /** How long peers believe in us without hearing from us. */
+  readonly leaseMs: number;
   /** Everywhere that our existence is announced: groups and ports of peers. */
   readonly announceTo: readonly Address[];
   readonly send: (bytes: Uint8Array, to: Address) => void;
@@ -38,10 +47,10 @@ export interface EngineOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-const LEASE_MS = 20_000;
 /** Soon at first, because a peer that starts at the same time may have missed it. */
 const ANNOUNCE_AFTER_MS: readonly number[] = [0, 100, 200, 500, 1_000, 2_000];
-const ANNOUNCE_EVERY_MS = 3_000;
+const ANNOUNCE_EVERY_MS_MAX = 3_000;
+const ANNOUNCEMENTS_PER_LEASE = 4;
 const REMIND_FIRST_MS = 200;
 const REMIND_EVERY_MS_MAX = 5_000;
 
@@ -56,8 +65,10 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #loopbackOnly: boolean;
   readonly #announcement: Uint8Array;
+  readonly #announceEveryMs: number;
   readonly #ownReaders: OwnReaders;
   readonly #assembler = new FragmentAssembler(this.counters);
+  readonly #answering: AnsweringSide;
   readonly #budget = { left: LIMITS.heldBytesMax };
   /** The time of what is being handled. */
   #nowMs = 0;
@@ -70,7 +81,9 @@ export class Engine {
     this.#options = options;
     this.#loopbackOnly = isLoopback(options.address.host);
     this.#ownReaders = new OwnReaders(options.prefix);
-    const payload = writeParticipant({ prefix: options.prefix, leaseMs: LEASE_MS, address: options.address });
+    this.#answering = { prefix: options.prefix, assembler: this.#assembler, answers: 0 };
+    const payload = writeParticipant({ prefix: options.prefix, leaseMs: options.leaseMs, address: options.address });
+    this.#announceEveryMs = Math.min(ANNOUNCE_EVERY_MS_MAX, options.leaseMs / ANNOUNCEMENTS_PER_LEASE);
     this.#announcement = buildMessage(options.prefix)
       .data({ reader: ENTITY.participantReader, writer: ENTITY.participantWriter, sequence: 1, payload })
       .bytes();
@@ -341,7 +354,10 @@ export class Engine {
       if (set.base === 0) this.#sayNothingThere(peer, { reader, writer });
       return;
     }
-    peer.acknowledged = Math.min(this.#ownReaders.last, Math.max(peer.acknowledged, set.base - 1));
+    // A peer that forgot us, because one of the two stood still for too long, begins again and must be told everything again.
+    const acknowledged = Math.min(this.#ownReaders.last, Math.max(0, set.base - 1));
+    if (acknowledged < peer.acknowledged) this.#remindSoon(peer);
+    peer.acknowledged = acknowledged;
     for (const datagram of this.#ownReaders.answer(peer.prefix, set)) this.#options.send(datagram, peer.address);
   }
 
@@ -357,7 +373,7 @@ export class Engine {
     this.#announcements++;
     const startedMs = (this.#announceAtMs ?? nowMs) - (ANNOUNCE_AFTER_MS[this.#announcements - 1] ?? 0);
     const soon = ANNOUNCE_AFTER_MS[this.#announcements];
-    this.#announceAtMs = soon === undefined ? nowMs + ANNOUNCE_EVERY_MS : startedMs + soon;
+    this.#announceAtMs = soon === undefined ? nowMs + this.#announceEveryMs : startedMs + soon;
     for (const to of this.#everywhere()) this.#options.send(this.#announcement, to);
   }
 
@@ -367,8 +383,13 @@ export class Engine {
     this.#options.send(this.#ownReaders.heartbeat(peer.prefix), peer.address);
   }
 
+  #remindSoon(peer: RemoteParticipant): void {
+    peer.remindEveryMs = REMIND_FIRST_MS;
+    peer.remindAgainMs = this.#nowMs + REMIND_FIRST_MS;
+  }
+
   #answer(peer: RemoteParticipant, input: Input<unknown>, to: Address): void {
-    this.#options.send(answer(this.#options.prefix, peer, input, this.#assembler, this.#nowMs), to);
+    this.#options.send(answer(this.#answering, peer, input, this.#nowMs), to);
   }
 
   /** Asks a newly matched reliable writer for what it has. */
@@ -418,7 +439,7 @@ export class Engine {
   /** The newest word about our readers, to everybody. */
   #tellPeers(): void {
     for (const peer of this.participants.values()) {
-      peer.remindEveryMs = REMIND_FIRST_MS;
+      this.#remindSoon(peer);
       const { last } = this.#ownReaders;
       for (const datagram of this.#ownReaders.from(peer.prefix, last)) this.#options.send(datagram, peer.address);
     }

@@ -24,6 +24,8 @@ export interface ParticipantOptions {
   readonly initialPeers?: readonly string[];
   /** Default 32, what ROS 2 uses for computers that discover each other without multicast. */
   readonly peerIndexMax?: number;
+  /** How long publishers keep us in mind without hearing from us; default 20000. */
+  readonly leaseMs?: number;
   readonly network: UdpNetwork;
   readonly clock: Clock;
   readonly random: Random;
@@ -67,6 +69,7 @@ const PORTS_PER_PARTICIPANT = 2;
 const DISCOVERY_GROUP = "239.255.0.1";
 const DOMAIN_MAX = 232;
 const PEER_INDEX_MAX_DEFAULT = 32;
+const LEASE_MS_DEFAULT = 20_000;
 const TICK_MS = 100;
 const WINDOW_MS_DEFAULT = 5_000;
 const WINDOW_MS_MAX = 60_000;
@@ -95,6 +98,7 @@ export async function openParticipant(options: ParticipantOptions): Promise<Part
   const engine = new Engine({
     prefix: newPrefix(options),
     address: { host: interfaceAddress, port: socket.port },
+    leaseMs: options.leaseMs ?? LEASE_MS_DEFAULT,
     announceTo: [
       ...(multicast ? [{ host: DISCOVERY_GROUP, port: discoveryPort }] : []),
       ...peersOf(options, discoveryPort),

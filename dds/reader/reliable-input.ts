@@ -13,13 +13,19 @@ export interface Input<Item> {
   readonly reliable: boolean;
   readonly stream: InboundStream<Item>;
   readonly sinceMs: number;
-  answers: number;
   lastHeartbeat: number | undefined;
   answeredMs: number;
   /** An answer is owed that came too soon after the last. */
   owed: boolean;
   askAgainMs: number;
   askEveryMs: number;
+}
+
+export interface AnsweringSide {
+  readonly prefix: string;
+  readonly assembler: FragmentAssembler;
+  /** Of all answers ever: a writer that remembers us from before takes only answers that count higher than the last. */
+  answers: number;
 }
 
 /** Heartbeats are answered at most this often, whatever their number. */
@@ -36,7 +42,6 @@ export function openInput<Item>(
   return {
     ...ends,
     sinceMs: nowMs,
-    answers: 0,
     lastHeartbeat: undefined,
     answeredMs: -Infinity,
     owed: false,
@@ -72,25 +77,24 @@ export function inputIsDue(input: Input<unknown>, nowMs: number): boolean {
  * writer has said anything, it asks it to.
  */
 export function answer(
-  ownPrefix: string,
+  own: AnsweringSide,
   peer: { readonly prefix: string; readonly vendor: number },
   input: Input<unknown>,
-  assembler: FragmentAssembler,
   nowMs: number,
 ): Uint8Array {
   input.answeredMs = nowMs;
   input.owed = false;
-  input.answers++;
+  own.answers++;
   const ends = { reader: input.readerEntity, writer: input.writerEntity };
   const { base, members } = input.stream.missing();
-  const message = buildMessage(ownPrefix).destination(peer.prefix);
-  const inPart = assembler.missing(input.writer).filter(({ sequence }) => members.includes(sequence));
+  const message = buildMessage(own.prefix).destination(peer.prefix);
+  const inPart = own.assembler.missing(input.writer).filter(({ sequence }) => members.includes(sequence));
   const whole = members.filter((sequence) => !inPart.some((part) => part.sequence === sequence));
   const { synchronized } = input.stream;
   const final = synchronized && whole.length === 0;
   // Fast DDS takes a set that begins at 0 for the question what there is; to the standard that is no set.
   const question = !synchronized && peer.vendor === VENDOR.fast;
-  message.acknowledgement(ends, { base: question ? 0 : base, members: whole }, input.answers, final);
-  for (const { sequence, set } of inPart) message.fragmentRequest(ends, sequence, set, input.answers);
+  message.acknowledgement(ends, { base: question ? 0 : base, members: whole }, own.answers, final);
+  for (const { sequence, set } of inPart) message.fragmentRequest(ends, sequence, set, own.answers);
   return message.bytes();
 }

@@ -8,6 +8,8 @@ export interface PeerProcess extends AsyncDisposable {
   say(line: string): void;
   /** Leaves as a node that is asked to stop. */
   leave(): Promise<void>;
+  /** Lets it stand still, or go on. */
+  freeze(frozen: boolean): void;
   /** Ends without a goodbye. */
   kill(): Promise<void>;
 }
@@ -33,6 +35,7 @@ export async function startPeer(
       child.stdin.end();
       await ended;
     },
+    freeze: (frozen) => void child.kill(frozen ? "SIGSTOP" : "SIGCONT"),
     kill: async () => {
       child.kill("SIGKILL");
       await ended;

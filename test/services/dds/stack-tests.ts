@@ -155,6 +155,53 @@ test("a killed stack is gone within its lease, and one that leaves is gone at on
   assert.ok(againMs < 3_000, `${againMs} ms`);
 });
 
+test("a stack that stood still for longer than its lease is heard again", async () => {
+  await using peer = await start("odom=20", "mode", "nodes16");
+  await using participant = await open();
+  const [topic, type] = ["/vehicle/status/control_mode", "autoware_vehicle_msgs/msg/ControlModeReport"];
+  const mode = hear(participant, topic, type, ["mode"], "latched");
+  const odom = hear(participant, "/odom", "nav_msgs/msg/Odometry", ["twist.twist.linear.x"]);
+  await Promise.all([mode.next(), odom.next()]);
+  await until(participant, "the nodes", () => nodes(participant).length === NODES.length);
+  peer.freeze(true);
+  await until(participant, "the end of the lease", () => participant.graph().participants.length === 0);
+  const [again, latched] = [odom.next(), mode.next()];
+  peer.freeze(false);
+  await until(participant, "the nodes again", () => nodes(participant).length === NODES.length);
+  assert.deepEqual(await Promise.all([latched, again]), [[4], [0.25]]);
+});
+
+test("when we fell silent for longer than our own lease, we are heard of again, and hear", async () => {
+  await using _peer = await start("odom=20", "nodes16");
+  const cable = { cut: false };
+  const system = systemUdpNetwork();
+  const cuttable: UdpNetwork = {
+    open: async ({ onDatagram, ...options }) => {
+      const onReceived = (...received: Parameters<typeof onDatagram>) => {
+        if (!cable.cut) onDatagram(...received);
+      };
+      const socket = await system.open({ ...options, onDatagram: onReceived });
+      return {
+        port: socket.port,
+        send: async (bytes, to) => {
+          if (!cable.cut) await socket.send(bytes, to);
+        },
+        [Symbol.asyncDispose]: () => socket[Symbol.asyncDispose](),
+      };
+    },
+  };
+  await using participant = await open({ network: cuttable, leaseMs: 1_000 });
+  const odom = hear(participant, "/odom", "nav_msgs/msg/Odometry", ["twist.twist.linear.x"]);
+  await odom.next();
+  cable.cut = true;
+  // Shorter than the lease of the peer, so that it is forgotten by nobody while we are.
+  await clock.sleep(1_600);
+  assert.equal(participant.topic("/odom").publishers, 1);
+  const again = odom.next();
+  cable.cut = false;
+  assert.deepEqual(await again, [0.25]);
+});
+
 test("without multicast, peers are found by asking the ports they may have", async () => {
   await using _peer = await (vendor === "cyclone"
     ? startPeer(program, ["mode", "nodes16"], {
