@@ -1,4 +1,4 @@
-import type { Drift, ProbeReading, ProbeValue } from "@muto/spec";
+import type { Drift, Evidence, ProbeReading, ProbeValue } from "@muto/spec";
 import { ago, table } from "./table.ts";
 
 const LIFECYCLE = ["unknown", "unconfigured", "inactive", "active", "finalized"];
@@ -29,8 +29,20 @@ export function driftText({ drift, workload, probe, seen, required, since }: Dri
   return `${[drift, where].filter((part) => part !== "").join(" ")}: ${numbers}, since ${ago(since, nowMs)}`;
 }
 
+/** A piece of evidence in words where there are any, else as it is. */
+export function evidenceText(evidence: Evidence): string {
+  if (evidence.kind !== "probe") return JSON.stringify(evidence);
+  const { probe, probeKind, workload, met, problem, required = null, seen = null, ageMs = null, before } = evidence;
+  const verdict = met ? "met" : (problem ?? "not met");
+  const reading = { probeKind, ...(problem !== undefined && { problem }) };
+  const numbers = `seen ${valueText(reading, seen)}, needed ${valueText(reading, required)}`;
+  const age = ageMs === null ? "" : `, ${(ageMs / 1000).toFixed(1)} s old`;
+  const then = before === null ? "" : `; before the change it was ${before ? "met" : "not met either"}`;
+  return `probe ${probe} (${probeKind}${workload === undefined ? "" : ` of ${workload}`}): ${verdict}, ${numbers}${age}${then}`;
+}
+
 /** The number with its unit, which follows from the kind of the probe and from what is wrong. */
-function valueText({ probeKind, problem }: ProbeReading, value: ProbeValue): string {
+function valueText({ probeKind, problem }: Pick<ProbeReading, "probeKind" | "problem">, value: ProbeValue): string {
   if (typeof value !== "number") return plain(value);
   if (problem === "too-old") return `${value} ms`;
   switch (probeKind) {

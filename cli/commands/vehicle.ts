@@ -4,7 +4,7 @@ import { CommandFailed } from "../command.ts";
 import type { Command, Input } from "../command.ts";
 import { openSession } from "../session.ts";
 import { chosen, codesText, defined, pageOptions, pageQuery, pageText, show, stackText } from "../show.ts";
-import { driftText, probesText } from "../probe-text.ts";
+import { driftText, evidenceText, probesText } from "../probe-text.ts";
 import { ago, details, table } from "../table.ts";
 
 const id = { name: "VEHICLE", about: "id of the vehicle" } as const;
@@ -307,7 +307,7 @@ function explanationText(explanation: VehicleExplanation, nowMs: number): string
       `  unblocked when: ${reason.unblockedWhen}`,
       `  what you can do: ${reason.operatorAction}`,
     );
-    for (const evidence of reason.evidence) lines.push(`  evidence: ${JSON.stringify(evidence)}`);
+    for (const evidence of reason.evidence) lines.push(`  evidence: ${evidenceText(evidence)}`);
   }
   for (const one of drift) {
     lines.push("", driftText(one.drift, nowMs), `  ${one.summary}`, `  what you can do: ${one.operatorAction}`);

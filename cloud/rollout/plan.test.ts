@@ -26,6 +26,7 @@ function vehicle(vehicleId: string, more: Partial<Candidate> = {}): Candidate {
     online: true,
     convergence: "converged",
     rollbackReady: true,
+    drifting: false,
     safety: parked,
     safetyAt: "2026-11-23T01:29:00.000Z",
     committedDigest: OLD,
@@ -74,6 +75,7 @@ test("one canary per region and model; a missing tag is its own group", () => {
 const preferences: readonly (readonly [name: string, worse: Partial<Candidate>])[] = [
   ["one within reach", { online: false }],
   ["one that is converged", { convergence: "blocked" }],
+  ["one whose stack keeps what is expected", { drifting: true }],
   ["one that could go back", { rollbackReady: null }],
   ["one that does not run the release already", { committedDigest: NEW }],
 ];

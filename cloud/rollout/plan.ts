@@ -28,6 +28,8 @@ export interface Candidate {
   readonly convergence: VehicleSummary["convergence"];
   /** The vehicle says that it could go back; null when it has not said so lately. */
   readonly rollbackReady: boolean | null;
+  /** Its stack does not keep every expectation, so that a failure of the next one would prove little. */
+  readonly drifting: boolean;
   readonly safety: SafetySnapshot | null;
   readonly safetyAt: string | null;
   readonly committedDigest: string | null;
@@ -176,14 +178,15 @@ function planGroup(vehicles: readonly Candidate[], request: PlanRequest): Planne
 }
 
 /**
- * Who makes a good canary: within reach, converged, able to go back, and not running the release already, because that
+ * Who makes a good canary: within reach, converged and well, able to go back, and not running the release already, because that
  * would prove nothing. Ties by id.
  */
 function byFitness(digest: string): (left: Candidate, right: Candidate) => number {
   const points = (each: Candidate) =>
-    (each.online ? 8 : 0) +
-    (each.committedDigest === digest ? 0 : 4) +
-    (each.convergence === "converged" ? 2 : 0) +
+    (each.online ? 16 : 0) +
+    (each.committedDigest === digest ? 0 : 8) +
+    (each.convergence === "converged" ? 4 : 0) +
+    (each.drifting ? 0 : 2) +
     (each.rollbackReady === true ? 1 : 0);
   return (left, right) => points(right) - points(left) || byId(left, right);
 }

@@ -21,6 +21,7 @@ export async function readCandidates(
     online: boolean;
     status: VehicleSummary["convergence"];
     rollback_ready: boolean | null;
+    drifting: boolean;
     safety: SafetySnapshot | null;
     safety_at: string | null;
     committed_digest: string | null;
@@ -29,6 +30,7 @@ export async function readCandidates(
     rollout_id: string | null;
   }>`
     select v.id, v.region, v.model, v.facts, ${onlineSql(time.offlineBefore)} as online, v.status, v.rollback_ready,
+      v.drift <> '[]'::jsonb as drifting,
       v.safety, v.safety_at, v.committed_digest, v.desired_digest, ${excludedSql(time.at)} as excluded, claim.rollout_id
     from vehicles v
     left join rollout_members claim on claim.vehicle_id = v.id and claim.open
@@ -42,6 +44,7 @@ export async function readCandidates(
     online: row.online,
     convergence: row.status,
     rollbackReady: row.rollback_ready,
+    drifting: row.drifting,
     safety: row.safety,
     safetyAt: row.safety_at,
     committedDigest: row.committed_digest,

@@ -909,7 +909,7 @@ export interface WorkloadEvidence {
   readonly kind: "workload";
   readonly reasonCode: ReasonCode;
   readonly workload: Name;
-  readonly problem: "exited" | "killed" | "lost" | "start-refused" | "start-timeout" | "stop-timeout" | "tampered";
+  readonly problem: "exited" | "killed" | "lost" | "start-refused" | "start-timeout" | "stop-timeout" | "tampered" | "hung";
   readonly exitCode?: number | null;
   readonly signal?: string | null;
   readonly exits: Count;

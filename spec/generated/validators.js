@@ -7362,7 +7362,7 @@ return errors === 0;
 }
 validate265.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema94 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
+const schema94 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered","hung"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
 const pattern29 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
 function validate271(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -7463,7 +7463,7 @@ errors = vErrors.length;
 }
 if(data.problem !== undefined){
 let data3 = data.problem;
-if(!(((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered"))){
+if(!((((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered")) || (data3 === "hung"))){
 const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema94.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
