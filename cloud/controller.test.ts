@@ -35,12 +35,26 @@ describe("the controller", () => {
     };
     return { logger, taken: taken.promise };
   };
-  const start = (logger: Logger, signal: AbortSignal) =>
+  let looks: (() => void)[] = [];
+  const look = () => {
+    looks.pop()?.();
+    return fleet.moment().nowMs;
+  };
+  /** Resolves when the controller has looked at the clock so many times more. */
+  const looked = async (times: number) => {
+    const all = Array.from({ length: times }, () => Promise.withResolvers<void>());
+    looks = all.map(({ resolve }) => resolve);
+    const waking = setInterval(() => void wake(database.db, "muto_work"), 50);
+    await Promise.all(all.map(({ promise }) => promise));
+    clearInterval(waking);
+  };
+  const start = (logger: Logger, signal: AbortSignal, lastHeardMs: number | null = null) =>
     runController(
       {
         database,
         logger,
-        clock: { ...systemClock(), wallMs: () => fleet.moment().nowMs },
+        lastHeardMs,
+        clock: { ...systemClock(), wallMs: () => look() },
         random: seededRandom(1),
         offlineAfterMs: fleet.moment().offlineAfterMs,
       },
@@ -69,5 +83,26 @@ describe("the controller", () => {
     stopAgain.abort();
     await again;
     assert.equal(await rollouts.state(id), "active soak");
+  });
+
+  it("leaves rollouts alone for a minute after an outage of its own, however few have spoken up", async () => {
+    const good = await fleet.addRelease("3.0.0");
+    const next = await fleet.addRelease("4.0.0");
+    const ids = await rollouts.cars(2, good);
+    await rollouts.create(next, ids);
+    const stop = new AbortController();
+    const first = heard("assignCanaries");
+    const awayMs = fleet.moment().nowMs - 7_200_000;
+    const running = start(first.logger, stop.signal, awayMs);
+    const before = await rollouts.holding(ids);
+    for (const sleepMs of [29_000, 29_000, 3_000]) {
+      await looked(3);
+      assert.deepEqual(await rollouts.holding(ids), before);
+      fleet.sleep(sleepMs);
+    }
+    await first.taken;
+    stop.abort();
+    await running;
+    assert.notDeepEqual(await rollouts.holding(ids), before);
   });
 });

@@ -4,6 +4,7 @@ import type { Logger } from "@muto/kit/logger";
 import type { Random } from "@muto/kit/random";
 import { createWake } from "@muto/kit/wake";
 import type { Step } from "./rollout/machine.ts";
+import { judgedFromMs } from "./rollout/outage.ts";
 import type { Database, Db } from "./store/database.ts";
 import { momentAt } from "./store/rollout-moment.ts";
 import { takeStep } from "./store/rollout-steps.ts";
@@ -24,6 +25,8 @@ export interface ControllerOptions {
   readonly logger: Logger;
   /** Silence after which a vehicle counts as offline. */
   readonly offlineAfterMs: number;
+  /** When any vehicle was heard last before this start; null when none ever was. */
+  readonly lastHeardMs: number | null;
 }
 
 /** The fallback when a wake is lost. */
@@ -33,33 +36,45 @@ const ROUND_PAUSE_MS_MIN = 250;
 const ROUND_PAUSE_SHARE = 3;
 const STEPS_PER_VISIT_MAX = 100;
 
-/** Runs until the signal aborts. A failing step is logged and tried again at the next round. */
+/**
+ * Runs until the signal aborts. A failing step is logged and tried again at the next round. After a time in which the control
+ * plane was away, asleep or without its database, rollouts are left alone until the fleet has had time to speak up.
+ */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { database, clock, logger } = options;
   const wake = createWake(clock);
   await using _listening = await database.listen("muto_work", () => wake.ring());
   let woken = true;
+  let lookedMs = options.lastHeardMs;
+  let fromMs = -Infinity;
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
-    await round(options, woken, signal).catch((error: unknown) =>
-      logger.error("rollouts were not looked at", { error: String(error) }),
-    );
+    const nowMs = clock.wallMs();
+    fromMs = Math.max(fromMs, judgedFromMs({ backMs: nowMs, lastMs: lookedMs }));
+    if (nowMs >= fromMs) {
+      const looked = await round(options, woken, signal).catch((error: unknown) => {
+        logger.error("rollouts were not looked at", { error: String(error) });
+        return false;
+      });
+      if (looked) lookedMs = nowMs;
+    } else lookedMs = nowMs;
     const tookMs = clock.monotonicMs() - startedMs;
     await clock.sleep(Math.max(ROUND_PAUSE_MS_MIN, tookMs * ROUND_PAUSE_SHARE), signal);
     woken = (await wake.wait(POLL_MS, signal)) === "rung";
   }
 }
 
-/** Looks once at every rollout that is due, or, after a wake, at every unfinished one. */
-async function round(options: ControllerOptions, woken: boolean, signal: AbortSignal): Promise<void> {
+/** Looks once at every rollout that is due, or, after a wake, at every unfinished one. True when the database answered. */
+async function round(options: ControllerOptions, woken: boolean, signal: AbortSignal): Promise<boolean> {
   const { database, clock, logger, offlineAfterMs } = options;
   const { at } = momentAt(clock.wallMs(), offlineAfterMs);
   for (const id of await rolloutsToLookAt(database.db, { at, unfinished: woken })) {
-    if (signal.aborted) return;
+    if (signal.aborted) return true;
     await visit(options, id, signal).catch((error: unknown) =>
       logger.error("a rollout's step failed", { rolloutId: id, error: String(error) }),
     );
   }
+  return true;
 }
 
 async function visit(options: ControllerOptions, id: string, signal: AbortSignal): Promise<void> {

@@ -20,6 +20,8 @@ import type { Provisions } from "./provision.ts";
 import { createReleaseSource } from "./release-source.ts";
 import type { CloudSettings } from "./settings.ts";
 import type { Database } from "./store/database.ts";
+import { lastSignOfLife } from "./store/fleet.ts";
+import { milliseconds } from "./store/rollout-moment.ts";
 import { createVehicleAuth } from "./trust/vehicle-auth.ts";
 import { VERSION } from "./version.ts";
 
@@ -64,6 +66,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const heartbeats = stack.use(startHeartbeats(timed));
   const feed = stack.use(await startFeed(database, clock, logger));
   const vehicleAuth = createVehicleAuth({ db: database.db, clock, tenant: settings.tenant });
+  // Before anybody can be heard again.
+  const lastHeardMs = milliseconds(await lastSignOfLife(database.db));
   const late: Late = {};
   const context = contextOf(options, late, { heartbeats, feed, stopping: stopping.signal });
   const first = registry === undefined ? {} : { first: registry.handle.bind(registry) };
@@ -78,7 +82,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   } catch (error) {
     return { ok: false, message: cannotListen(error, settings) };
   }
-  const controlling = runController({ database, clock, random, logger, offlineAfterMs }, stopping.signal);
+  const controlling = runController({ database, clock, random, logger, offlineAfterMs, lastHeardMs }, stopping.signal);
   stack.defer(async () => await controlling);
   stack.use(startMaintenance({ ...timed, database }));
   // Runs first of all at the end: followers of the live feed and the controller let go before anything closes under them.

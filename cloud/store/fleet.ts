@@ -53,3 +53,10 @@ export async function countFleet(
     reasons: all.toSorted((a, b) => b.vehicles - a.vehicles || (a.code < b.code ? -1 : 1)),
   };
 }
+
+/** When any vehicle in service was heard last; null when none ever was. */
+export async function lastSignOfLife(db: Db): Promise<string | null> {
+  const { rows } = await sql<{ at: string | null }>`
+    select max(last_seen_at) as at from vehicles where decommissioned_at is null`.execute(db);
+  return rows[0]?.at ?? null;
+}

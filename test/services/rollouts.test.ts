@@ -142,7 +142,9 @@ describe("rollouts on several replicas", () => {
     const ids = await rollouts.cars(3, good);
     const id = await rollouts.create(next, ids, { settings: { soakSec: 0, watchSec: 0 } });
     const stop = new AbortController();
-    const running = [1, 2].map(() => runController({ database, logger: silentLogger, ...ports() }, stop.signal));
+    const running = [1, 2].map(() =>
+      runController({ database, logger: silentLogger, lastHeardMs: null, ...ports() }, stop.signal),
+    );
     const until = async (state: string) => {
       while ((await rollouts.state(id)) !== state) await systemClock().sleep(20);
     };
