@@ -57,7 +57,13 @@ export function processStand(): Stand {
       const folders = new Map(manifest.workloads.map(({ name }) => [name, archive]));
       return await publishStack(cloud, { manifest: withParams(manifest, spec), folders });
     },
-    running: async (vehicle) => vehicle.running(),
+    // A workload may have children that left its session: its first process counts.
+    running: async (vehicle) => {
+      const running = vehicle.running();
+      return running.filter((one) =>
+        running.every((other) => other.instanceId !== one.instanceId || other.pid >= one.pid),
+      );
+    },
   };
 }
 
