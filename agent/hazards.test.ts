@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { watchInvariants } from "./model/invariants.ts";
-import { modelAssignment } from "./model/release.ts";
+import { modelAssignment, modelRelease } from "./model/release.ts";
 import { ModelVehicle } from "./model/vehicle.ts";
 import { modelOffer } from "./model/verifier.ts";
 import { calmLine } from "./safety/example-vehicle.ts";
@@ -250,5 +250,36 @@ void describe("hazards", () => {
     lastSays(vehicle, "rolled_back", "READINESS_TIMEOUT", "ROLLBACK_APPLIED");
     const probe = vehicle.lastReport?.evidence.find((item) => item.kind === "probe" && item.probe === "lidar-up");
     assert.ok(probe?.kind === "probe" && !probe.met && probe.before === false);
+  });
+
+  void test("H24: a stack that hangs in probation is restarted, and committed only when it was seen ready again", async () => {
+    const alive = { kind: "tcp", name: "alive", workload: "control", port: 9000, liveness: true } as const;
+    const hanging = modelRelease({ version: "6.1.0", workloads: ["control"], health: { probes: [alive] } });
+    const vehicle = await vehicleOnFirst();
+    vehicle.publish(hanging);
+    assign(vehicle, hanging, 2);
+    for (let count = 0; count < 200 && vehicle.state.trial?.phase !== "probation"; count++) await vehicle.pass();
+    vehicle.runtime.unmeetable.add("alive");
+    const from = vehicle.runtime.history.length;
+    await passes(vehicle, 750, 200);
+    assert.ok(vehicle.runtime.history.slice(from).includes(`stop ${hanging.manifestDigest} control`));
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "READINESS_TIMEOUT", "ROLLBACK_APPLIED");
+  });
+
+  void test("H24: a committed stack that hangs again and again is a crash loop, and is left for the one before it", async () => {
+    const alive = { kind: "tcp", name: "alive", workload: "control", port: 9000, liveness: true } as const;
+    const hanging = modelRelease({ version: "6.2.0", workloads: ["control"], health: { probes: [alive] } });
+    const vehicle = await vehicleOnFirst();
+    vehicle.publish(hanging);
+    assign(vehicle, hanging, 2);
+    await vehicle.settle();
+    runs(vehicle, hanging);
+    vehicle.runtime.unmeetable.add("alive");
+    await passes(vehicle, 400);
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+    const evidence = vehicle.lastReport?.evidence.find((item) => item.kind === "workload");
+    assert.ok(evidence?.kind === "workload" && evidence.problem === "hung" && evidence.exits === 4);
   });
 });

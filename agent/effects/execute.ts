@@ -65,6 +65,7 @@ async function repair(services: ChangeServices, what: RepairAct): Promise<void> 
     case "start":
       return startWorkload(services, what.set, what.workload);
     case "stop":
+      if (what.hung !== undefined) await services.store.record({ kind: "exited", exit: what.hung });
       return stopInstance(services, what);
     case "record":
       return services.store.record(what.record);

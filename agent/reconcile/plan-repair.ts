@@ -1,7 +1,7 @@
 import type { StackManifest } from "@muto/spec";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
-import { bounceStep } from "./plan-trial.ts";
+import { unhangStep } from "./plan-trial.ts";
 import { preparationOf } from "./preparing.ts";
 import { hangingInstance, isLookDue, isReadyNow, lookIntervalMs } from "./readiness.ts";
 import { isBarred, type AgentState, type Cause, type Outcome, type Rollback, type SetRef } from "./state.ts";
@@ -46,8 +46,12 @@ function planActive(active: SetRef, manifest: StackManifest, observed: Observed,
   if (next.kind === "start" && alone) return [repair({ do: "start", set: active, workload: next.workload.name })];
   const lookMs = lookIntervalMs(observed, digest, manifest, next.kind === "blocked");
   if (lookMs !== undefined && isLookDue(observed, digest, lookMs)) return [{ kind: "probe", set: active }];
-  const hanging = hangingInstance(observed, digest, manifest) ?? unreadyInstance(active, manifest, observed);
-  return hanging === undefined ? [] : [bounceStep(hanging)];
+  const hanging = hangingInstance(observed, digest, manifest);
+  if (hanging !== undefined) return [unhangStep(observed, hanging)];
+  const unready = unreadyInstance(active, manifest, observed);
+  if (unready === undefined) return [];
+  const { instanceId, set, workload } = unready;
+  return [{ kind: "restart", gate: "stop", act: { do: "stop", instanceId, set, workload } }];
 }
 
 /** A set whose files are damaged cannot start; it is prepared again, whatever else is wanted, from what the cache still has. */

@@ -118,7 +118,7 @@ function planProbation(trial: Trial, release: KnownRelease, desired: Desired, ob
     return [switching({ do: "record", record: { kind: "trial-powered", poweredMs, at: observed.now } })];
   }
   const hanging = hangingInstance(observed, digest, manifest);
-  const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
+  const bounce: readonly Step[] = hanging === undefined ? [] : [unhangStep(observed, hanging)];
   const waits = [leftMs, LIMITS.probationCheckpointMs - sinceMs];
   if (next.kind === "wait") waits.push(next.afterMs);
   if (lookMs !== undefined) waits.push(untilNextLookMs(observed, digest, lookMs));
@@ -145,7 +145,7 @@ function planDecision(trial: Trial, manifest: StackManifest, observed: Observed,
     const evidence = unmetEvidence(observed, digest, manifest, seconds(overMs), sharedBefore(trial, observed));
     return [failed(trial, observed, { codes: ["READINESS_TIMEOUT"], evidence })];
   }
-  const bounce: readonly Step[] = hanging === undefined ? [] : [bounceStep(hanging)];
+  const bounce: readonly Step[] = hanging === undefined ? [] : [unhangStep(observed, hanging)];
   const afterMs = Math.max(1, untilNextLookMs(observed, digest, LIMITS.probeIntervalMs));
   return [...bounce, applying("probation", { afterMs, on: ["runtime"] })];
 }
@@ -157,9 +157,11 @@ function isQuiet(observed: Observed, set: string): boolean {
   });
 }
 
-export function bounceStep(instance: Observed["instances"][number]): Step {
+/** A hang is an unexpected end that only our stop makes visible: it counts like one, in probation and towards a crash loop. */
+export function unhangStep({ now }: Observed, instance: Observed["instances"][number]): Step {
   const { instanceId, set, workload } = instance;
-  return { kind: "restart", gate: "stop", act: { do: "stop", instanceId, set, workload } };
+  const hung = { instanceId, set, workload, at: now, code: null, signal: null, hung: true } as const;
+  return { kind: "restart", gate: "stop", act: { do: "stop", instanceId, set, workload, hung } };
 }
 
 /** The operator wants the committed release back while the new one is on probation: nobody failed. */

@@ -134,6 +134,12 @@ void test("no order of records breaks the state: floors never fall, one change a
   );
 });
 
+void test("a workload that was stopped because it hung counts once, and stays told from one that ended by itself (H24)", () => {
+  const hung = { ...records.exited, exit: { ...records.exited.exit, signal: null, hung: true } } as const;
+  assert.deepEqual(parseRecord(encodeRecord(hung)), { ok: true, record: hung });
+  assert.equal(applyRecord(applyRecord(EMPTY_STATE, hung), records.exited).exits.length, 1);
+});
+
 void test("the same end of a workload is counted once; an older sequence changes nothing", () => {
   const twice = applyRecord(applyRecord(EMPTY_STATE, records.exited), records.exited);
   assert.equal(twice.exits.length, 1);

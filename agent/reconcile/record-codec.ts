@@ -323,6 +323,7 @@ const readExit: Reader<state.ExitNote> = (value, at) => {
     at: fields.of("at", readInstant),
     code: fields.nullable("code", readNumber),
     signal: fields.nullable("signal", readText),
+    ...(fields.has("hung") && fields.flag("hung") ? { hung: true } : {}),
     ...(fields.has("deaths") ? { deaths: fields.of("deaths", readDeaths) } : {}),
   };
 };

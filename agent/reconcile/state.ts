@@ -181,6 +181,8 @@ export interface ExitNote {
   readonly at: Instant;
   readonly code: number | null;
   readonly signal: string | null;
+  /** There when it ran and did not answer its liveness probes, and was therefore stopped (H24); noted before the stop. */
+  readonly hung?: true;
   /** There when nothing of ours ended: its launcher reported that so many more of its nodes died, and how many it were by then. */
   readonly deaths?: { readonly added: number; readonly total: number };
 }

@@ -87,8 +87,14 @@ export interface VerifyAct {
 export type RepairAct =
   | { readonly do: "note"; readonly exit: ExitNote }
   | { readonly do: "start"; readonly set: SetRef; readonly workload: string }
-  /** Runs and does not answer its liveness probes (H24). */
-  | { readonly do: "stop"; readonly instanceId: string; readonly set: string; readonly workload: string }
+  /** Runs and does not answer its liveness probes (H24), which is noted first; or does not become ready, which is not. */
+  | {
+      readonly do: "stop";
+      readonly instanceId: string;
+      readonly set: string;
+      readonly workload: string;
+      readonly hung?: ExitNote;
+    }
   | { readonly do: "record"; readonly record: JournalRecord };
 
 export type CleanAct =

@@ -118,7 +118,8 @@ export function crashLoop(observed: Observed, set: string, manifest: StackManife
   return undefined;
 }
 
-function exitProblem(exit: Pick<ExitNote, "code" | "signal" | "deaths">): "exited" | "killed" | "lost" {
+function exitProblem(exit: Pick<ExitNote, "code" | "signal" | "deaths" | "hung">): WorkloadEvidence["problem"] {
+  if (exit.hung === true) return "hung";
   // Its nodes died one by one; how the launcher would have ended is not known, and not the point.
   if (exit.deaths !== undefined) return "exited";
   if (exit.signal !== null) return "killed";
