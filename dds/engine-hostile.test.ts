@@ -37,6 +37,27 @@ describe("hostile or broken neighbours", () => {
     assert.ok(own.engine.participants.has(good.prefix));
   });
 
+  test("a datagram full of heartbeats, and a storm of questions, are answered once", () => {
+    const own = world();
+    own.subscribe("latched");
+    const peer = peerOf(own, "a");
+    peer.announce();
+    peer.publish(0x103, LATCHED);
+    own.seen.nowMs += 100;
+    own.sent.length = 0;
+    peer.say((message) => {
+      for (let count = 1; count <= 500; count++)
+        message.heartbeat({ reader: 0x104, writer: 0x103, first: 1, last: 1_000 + count, count });
+      return message;
+    });
+    assert.equal(own.sent.length, 1);
+    own.sent.length = 0;
+    const ends = { reader: ENTITY.subscriptionsReader, writer: ENTITY.subscriptionsWriter };
+    for (let count = 1; count <= 100; count++)
+      peer.say((message) => message.acknowledgement(ends, { base: 1, members: [1] }, count, false));
+    assert.equal(own.sent.length, 1);
+  });
+
   test("on the loopback nothing from outside is heard", () => {
     const own = world();
     own.engine.receive(buildMessage("0110".padEnd(24, "a")).bytes(), { host: "192.0.2.1", port: 7 }, 0);

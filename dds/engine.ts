@@ -51,6 +51,7 @@ export interface EngineOptions {
 const ANNOUNCE_AFTER_MS: readonly number[] = [0, 100, 200, 500, 1_000, 2_000];
 const ANNOUNCE_EVERY_MS_MAX = 3_000;
 const ANNOUNCEMENTS_PER_LEASE = 4;
+const ANSWER_PEER_EVERY_MS = 20;
 const REMIND_FIRST_MS = 200;
 const REMIND_EVERY_MS_MAX = 5_000;
 
@@ -224,6 +225,7 @@ export class Engine {
       publications: openInput({ ...ends, writer, stream }, this.#nowMs),
       writers: new Map(),
       acknowledged: 0,
+      answeredMs: -Infinity,
       remindAgainMs: this.#nowMs + REMIND_FIRST_MS,
       remindEveryMs: REMIND_FIRST_MS,
     };
@@ -358,6 +360,9 @@ export class Engine {
     const acknowledged = Math.min(this.#ownReaders.last, Math.max(0, set.base - 1));
     if (acknowledged < peer.acknowledged) this.#remindSoon(peer);
     peer.acknowledged = acknowledged;
+    // Small questions have large answers, so they are rare; whoever still lacks something is reminded and asks again.
+    if (set.members.length === 0 || this.#nowMs - peer.answeredMs < ANSWER_PEER_EVERY_MS) return;
+    peer.answeredMs = this.#nowMs;
     for (const datagram of this.#ownReaders.answer(peer.prefix, set)) this.#options.send(datagram, peer.address);
   }
 
@@ -389,7 +394,7 @@ export class Engine {
   }
 
   #answer(peer: RemoteParticipant, input: Input<unknown>, to: Address): void {
-    this.#options.send(answer(this.#answering, peer, input, this.#nowMs), to);
+    this.#options.send(answer(this.#answering, peer, input), to);
   }
 
   /** Asks a newly matched reliable writer for what it has. */

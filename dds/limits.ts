@@ -19,7 +19,7 @@ export const LIMITS = {
   heldBytesMax: 8 * 1024 * 1024,
   sampleBytesMax: 4 * 1024 * 1024,
   /** No transport of RTPS needs fragments smaller than this; accepting them would make bookkeeping outweigh data. */
-  fragmentBytesMin: 256,
+  fragmentBytesMin: 512,
   assembliesPerWriterMax: 4,
   assembliesMax: 64,
   /** Of all incomplete samples, together. */

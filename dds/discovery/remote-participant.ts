@@ -18,6 +18,7 @@ export interface RemoteParticipant {
   readonly writers: Map<string, WriterAnnouncement>;
   /** Our announcements of readers that it has; the next one is what it lacks. */
   acknowledged: number;
+  answeredMs: number;
   remindAgainMs: number;
   remindEveryMs: number;
 }

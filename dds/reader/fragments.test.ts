@@ -31,7 +31,7 @@ describe("fragments", () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 600, maxLength: 5_000 }),
-        fc.integer({ min: 256, max: 700 }),
+        fc.integer({ min: LIMITS.fragmentBytesMin, max: 900 }),
         fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 4 })), { maxLength: 20 }),
         (sample, fragmentBytes, picks) => {
           const { assembler } = open();

@@ -14,7 +14,7 @@ export interface Input<Item> {
   readonly stream: InboundStream<Item>;
   readonly sinceMs: number;
   lastHeartbeat: number | undefined;
-  answeredMs: number;
+  checkedMs: number;
   /** An answer is owed that came too soon after the last. */
   owed: boolean;
   askAgainMs: number;
@@ -29,7 +29,7 @@ export interface AnsweringSide {
 }
 
 /** Heartbeats are answered at most this often, whatever their number. */
-const ANSWER_EVERY_MS = 2;
+const CHECK_EVERY_MS = 2;
 const ASK_FIRST_MS = 200;
 const ASK_EVERY_MS_MAX = 10_000;
 /** A writer that sends samples but no heartbeat is believed to have started with the first of them. */
@@ -43,7 +43,7 @@ export function openInput<Item>(
     ...ends,
     sinceMs: nowMs,
     lastHeartbeat: undefined,
-    answeredMs: -Infinity,
+    checkedMs: -Infinity,
     owed: false,
     askAgainMs: nowMs + ASK_FIRST_MS,
     askEveryMs: ASK_FIRST_MS,
@@ -55,10 +55,13 @@ export function hearHeartbeat(input: Input<unknown>, heartbeat: HeartbeatSubmess
   if (!input.reliable || heartbeat.count === input.lastHeartbeat) return false;
   input.lastHeartbeat = heartbeat.count;
   input.stream.heartbeat(heartbeat.first, heartbeat.last);
-  if (heartbeat.final && input.stream.missing().members.length === 0) return false;
-  if (nowMs - input.answeredMs >= ANSWER_EVERY_MS) return true;
-  input.owed = true;
-  return false;
+  // Before anything is counted: a datagram full of heartbeats must not cost more than one look at what is missing.
+  if (nowMs - input.checkedMs < CHECK_EVERY_MS) {
+    input.owed = true;
+    return false;
+  }
+  input.checkedMs = nowMs;
+  return !heartbeat.final || input.stream.missing().members.length > 0;
 }
 
 /** What time brings: true when the writer is to be answered, or to be asked what it has. */
@@ -80,9 +83,7 @@ export function answer(
   own: AnsweringSide,
   peer: { readonly prefix: string; readonly vendor: number },
   input: Input<unknown>,
-  nowMs: number,
 ): Uint8Array {
-  input.answeredMs = nowMs;
   input.owed = false;
   own.answers++;
   const ends = { reader: input.readerEntity, writer: input.writerEntity };
