@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { modelRelease } from "./model/release.ts";
 import { assign, drive, first, lastSays, passes, runs, second, vehicleOnFirst } from "./model/story.ts";
+import { calmLine } from "./safety/example-vehicle.ts";
 import type { ModelVehicle } from "./model/vehicle.ts";
 
 /** As many workloads and probes as a manifest may have. */
@@ -88,6 +89,21 @@ void describe("what goes wrong on the vehicle's own computer", () => {
     assert.equal(vehicle.heard.at(-1), null, "and told that it is over");
   });
 
+  void test("H5: a stack that fails cannot keep itself running by not acknowledging that it will be stopped", async () => {
+    const changeInProgress = { acknowledgementRequired: true, acknowledgementTimeoutSec: 10 };
+    const vehicle = await vehicleOnFirst({ changeInProgress }, acknowledging);
+    assign(vehicle, second, 2);
+    await acknowledging(vehicle);
+    runs(vehicle, second);
+    vehicle.line = calmLine;
+    vehicle.runtime.behaviours.set(second.manifestDigest, { ...second.behaviour, exitMs: 20 });
+    await countedSteps(vehicle, 200);
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "CRASH_LOOP_DETECTED", "ROLLBACK_APPLIED");
+    const gate = vehicle.lastReport?.evidence.find((item) => item.kind === "gate");
+    assert.ok(gate?.kind === "gate" && gate.problem === "not-acknowledged");
+  });
+
   void test("H8: in motion the dead workloads of a stack that fails are restarted, though the vehicle cannot be told", async () => {
     const vehicle = await vehicleOnFirst();
     assign(vehicle, second, 2);
@@ -104,6 +120,14 @@ void describe("what goes wrong on the vehicle's own computer", () => {
     lastSays(vehicle, "blocked", "CRASH_LOOP_DETECTED", "DENY_MOVING");
   });
 });
+
+/** The vehicle's software acknowledges whatever it is told, until the agent comes to rest. */
+async function acknowledging(vehicle: ModelVehicle): Promise<void> {
+  for (let count = 0; count < 120; count++) {
+    vehicle.line = { ...calmLine, changeAcknowledged: vehicle.told.at(-1) ?? null };
+    await passes(vehicle, 1);
+  }
+}
 
 /** Passes that wait as the loop does, and how often each act was made. */
 async function countedSteps(vehicle: ModelVehicle, count: number): Promise<ReadonlyMap<string, number>> {

@@ -21,11 +21,12 @@ export const releases = [first, second, third, unready, crashing];
 /** Runs the first release, committed; the invariants are watched from then on. */
 export async function vehicleOnFirst(
   changes: ConstructorParameters<typeof ModelVehicle>[0] = {},
+  settle: (vehicle: ModelVehicle) => Promise<unknown> = (vehicle) => vehicle.settle(),
 ): Promise<ModelVehicle> {
   const vehicle = new ModelVehicle(changes);
   for (const release of releases) vehicle.publish(release);
   assign(vehicle, first, 1);
-  await vehicle.settle();
+  await settle(vehicle);
   watchInvariants(vehicle);
   return vehicle;
 }

@@ -1,3 +1,4 @@
+import type { Evidence } from "@muto/spec";
 import { refuseUnacknowledged } from "../safety/hold.ts";
 import { LIMITS } from "./limits.ts";
 import type { Observed, Trouble } from "./observed.ts";
@@ -6,7 +7,7 @@ import type { ChangeAct, GateNeed, Hold, Step } from "./step.ts";
 /**
  * The way from "the gates are open" to "the stop begins" (H5): announce the change to the vehicle, wait for its
  * acknowledgement where one is required, ask every gate again, begin. When a gate closes meanwhile, the announcement is
- * taken back. `before` come first; `after` are what remains while the gates refuse.
+ * taken back. A stack that fails is announced too, and waited for no longer than the configured time. `before` come first; `after` are what remains while the gates refuse.
  */
 export function announceOptions(
   observed: Observed,
@@ -20,7 +21,7 @@ export function announceOptions(
   const { now, seen, acknowledgement } = observed;
   const { announced, unacknowledged, untold } = seen;
   if (announced === null) {
-    if (unacknowledged !== null && now.monotonicMs < unacknowledged.retryAtMs) {
+    if (change.gate === "switch" && unacknowledged !== null && now.monotonicMs < unacknowledged.retryAtMs) {
       return { before: [], after: [unacknowledgedHold(unacknowledged.retryAtMs - now.monotonicMs, observed)] };
     }
     // Nobody is forced to make a change of which the vehicle cannot be told; a stack that fails is left all the same.
@@ -32,8 +33,11 @@ export function announceOptions(
   const withdraw = change.ungated({ do: "withdraw" });
   if (acknowledgement.required && acknowledgement.changeId !== announced.changeId) {
     const waitedMs = now.monotonicMs - announced.atMs;
-    if (waitedMs >= acknowledgement.timeoutMs) return { before: [withdraw], after: [] };
-    return { before: [], after: [awaitingHold(acknowledgement.timeoutMs - waitedMs)] };
+    if (waitedMs < acknowledgement.timeoutMs) {
+      return { before: [], after: [awaitingHold(acknowledgement.timeoutMs - waitedMs)] };
+    }
+    // The answer may have to come from the very stack that fails, which must not keep itself running by its silence.
+    if (change.gate === "switch") return { before: [withdraw], after: [] };
   }
   return { before: [change.begin(change.advance)], after: [withdraw] };
 }
@@ -64,4 +68,12 @@ function unacknowledgedHold(afterMs: number, observed: Observed): Hold {
     evidence: [evidence],
     wakeWhen: { afterMs: Math.min(afterMs, LIMITS.acknowledgementRetryMs), on: ["gates"] },
   };
+}
+
+/** What was missing when a return began all the same; stands in the evidence of its cause. */
+export function unheardEvidence({ now, seen, acknowledgement }: Observed): readonly Evidence[] {
+  const { announced, untold } = seen;
+  const isMissing = announced !== null && acknowledgement.required && acknowledgement.changeId !== announced.changeId;
+  const waitedMs = announced === null ? 0 : now.monotonicMs - announced.atMs;
+  return [...(untold?.evidence ?? []), ...(isMissing ? [refuseUnacknowledged(waitedMs).evidence] : [])];
 }

@@ -2,7 +2,7 @@ import type { Evidence, StackManifest } from "@muto/spec";
 import { keptEvidence } from "./evidence.ts";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
-import { announceOptions } from "./announcing.ts";
+import { announceOptions, unheardEvidence } from "./announcing.ts";
 import { isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
 import { elapsedMs, isForced, type Rollback, type SetRef } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
@@ -35,7 +35,9 @@ function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
   const instanceIds = observed.instances
     .filter(({ state }) => state.kind === "ended" && state.requested)
     .map(({ instanceId }) => instanceId);
-  const record: JournalRecord = { kind: "rollback-phase", phase: "stopping", at: observed.now };
+  const evidence = unheardEvidence(observed);
+  const begun = { kind: "rollback-phase", phase: "stopping", at: observed.now } as const;
+  const record: JournalRecord = evidence.length === 0 ? begun : { ...begun, evidence };
   const advance: ChangeAct = { do: "forget", record, instanceIds };
   if (isFreshBoot(rollback, observed)) return [rollingBack(advance)];
   const need = needOf(rollback);
@@ -45,15 +47,8 @@ function planPending(rollback: Rollback, observed: Observed): readonly Step[] {
     ungated: (act) => rollingBack(act),
     advance,
   });
-  const { reasonCodes, evidence } = rollback.cause;
-  const hold: Hold = {
-    kind: "hold",
-    status: "applying",
-    phase: "rollback",
-    reasons: reasonCodes,
-    evidence,
-    wakeWhen: { afterMs: LIMITS.gateRecheckMs, on: ["gates", "runtime"] },
-  };
+  const wakeWhen: WakeWhen = { afterMs: LIMITS.gateRecheckMs, on: ["gates", "runtime"] };
+  const hold: Hold = { ...applying(rollback), wakeWhen };
   return [...gated.before, ...keepAlive(rollback.from, observed), ...gated.after, hold];
 }
 

@@ -134,6 +134,21 @@ void test("no order of records breaks the state: floors never fall, one change a
   );
 });
 
+void test("what a return could not wait for joins its cause, once", () => {
+  const item = {
+    kind: "storage",
+    reasonCode: "INSUFFICIENT_DISK",
+    operation: "change-flag",
+    problem: "ENOSPC",
+  } as const;
+  const phase = { kind: "rollback-phase", phase: "stopping", at: NOW, evidence: [item] } as const;
+  assert.deepEqual(parseRecord(encodeRecord(phase)), { ok: true, record: phase });
+  const begun = applyRecord(EMPTY_STATE, records["rollback-begun"]);
+  const twice = applyRecord(applyRecord(begun, phase), phase);
+  const before = begun.rollback?.cause.evidence ?? [];
+  assert.deepEqual(twice.rollback?.cause.evidence, [...before, item]);
+});
+
 void test("a workload that was stopped because it hung counts once, and stays told from one that ended by itself (H24)", () => {
   const hung = { ...records.exited, exit: { ...records.exited.exit, signal: null, hung: true } } as const;
   assert.deepEqual(parseRecord(encodeRecord(hung)), { ok: true, record: hung });

@@ -110,7 +110,12 @@ function readRecord(value: unknown): JournalRecord {
     case "rollback-begun":
       return { kind, rollback: fields.of("rollback", readRollback) };
     case "rollback-phase":
-      return { kind, phase: fields.oneOf("phase", ROLLBACK_PHASES), at: fields.of("at", readInstant) };
+      return {
+        kind,
+        phase: fields.oneOf("phase", ROLLBACK_PHASES),
+        at: fields.of("at", readInstant),
+        ...(fields.has("evidence") ? { evidence: fields.list("evidence", readEvidence, state.EVIDENCE_KEPT_MAX) } : {}),
+      };
     case "rollback-ended":
       return {
         kind,

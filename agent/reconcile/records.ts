@@ -1,4 +1,4 @@
-import type { ReasonCode } from "@muto/spec";
+import type { Evidence, ReasonCode } from "@muto/spec";
 import type { TimeKnowledge } from "../safety/clock-trust.ts";
 import { keptCause, keptEvidence } from "./evidence.ts";
 import {
@@ -40,7 +40,13 @@ export type JournalRecord =
   | { readonly kind: "trial-powered"; readonly poweredMs: number; readonly at: Instant }
   | { readonly kind: "committed"; readonly securityEpoch: number; readonly atMs: number }
   | { readonly kind: "rollback-begun"; readonly rollback: Rollback }
-  | { readonly kind: "rollback-phase"; readonly phase: RollbackPhase; readonly at: Instant }
+  | {
+      readonly kind: "rollback-phase";
+      readonly phase: RollbackPhase;
+      readonly at: Instant;
+      /** What the return could not wait for; absent when nothing was missing. */
+      readonly evidence?: Cause["evidence"];
+    }
   | {
       readonly kind: "rollback-ended";
       readonly outcome: "applied" | "failed";
@@ -95,8 +101,7 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
         rollback: { ...record.rollback, cause: keptCause(record.rollback.cause) },
       };
     case "rollback-phase":
-      if (state.rollback === null) return state;
-      return { ...state, rollback: { ...state.rollback, phase: record.phase, since: record.at } };
+      return state.rollback === null ? state : { ...state, rollback: enterPhase(state.rollback, record) };
     case "rollback-ended":
       return state.rollback === null ? state : untold(endRollback(state, state.rollback, record));
     case "recovered":
@@ -114,6 +119,14 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       return { ...state, spent: { sinceMs, bytes: (before?.bytes ?? 0) + record.bytes } };
     }
   }
+}
+
+function enterPhase(rollback: Rollback, record: Extract<JournalRecord, { kind: "rollback-phase" }>): Rollback {
+  const { phase, at: since, evidence = [] } = record;
+  // A return that goes back to waiting and begins again says it once.
+  const isSaid = ({ kind }: Evidence) => rollback.cause.evidence.some((known) => known.kind === kind);
+  const more = evidence.filter((item) => !isSaid(item));
+  return { ...rollback, phase, since, cause: keptCause(rollback.cause, more) };
 }
 
 /** How a change that failed ended is the next thing to be said, whatever has been asked for meanwhile: no outcome stays silent. */
