@@ -34,7 +34,7 @@ export function unpackedArchives(disk: Disk, limits: Partial<UnpackLimits> = {})
         }
         return { ok: true };
       } catch (error) {
-        return asResult(error);
+        return asPrepareResult(error);
       }
     },
     verify: async (set) => {
@@ -142,7 +142,8 @@ async function* untilAborted(source: AsyncIterable<Uint8Array>, signal: AbortSig
   }
 }
 
-function asResult(error: unknown): PrepareResult {
+/** What the disk refused, as an answer; anything else is a bug and passes. */
+export function asPrepareResult(error: unknown): PrepareResult {
   if (error instanceof ContentError) return BLOB_DAMAGED;
   if (!(error instanceof DiskError)) throw error;
   const noSpace = error.code === "ENOSPC" || error.code === "EDQUOT";

@@ -20,6 +20,7 @@ export async function openNativeRuntime(
     ...options,
     isolation: config.isolation,
     probeAddress: config.probeAddress,
+    allowGpus: config.allow.gpus,
     startLimitMs: config.startLimitSec * 1000,
     ...(config.prefix === undefined ? {} : { prefix: config.prefix }),
   });

@@ -6,14 +6,21 @@ import { DiskError, type Disk } from "@muto/kit/disk";
 import type { Logger } from "@muto/kit/logger";
 import type { NativeWorkload, StackManifest, Workload } from "@muto/spec";
 import type { BlobReader, Instance, PrepareResult, Runtime, SetOnDisk, StartResult, StopResult } from "../ports.ts";
-import { archiveFolder, unpackedArchives, type Archives } from "./archives.ts";
+import { archiveFolder, asPrepareResult, unpackedArchives, type Archives } from "./archives.ts";
 import { InstanceWatch } from "./instance-watch.ts";
+import { areParamsWhole, paramsFolderOf, writeParams } from "./parameter-files.ts";
 import { ownProcess, procTable } from "./process-table.ts";
 import { MENDED_STOP, RunFolder } from "./run-folder.ts";
 import { ownerText, type RunOrder } from "./run-records.ts";
 import { SpareFolders } from "./spare-folders.ts";
 import { supervisorSpawner, type SupervisorSpawned, type SupervisorSpawner } from "./supervisor-process.ts";
-import { programPath, workloadConfigHash, workloadEnvironment, type HostEnvironment } from "./workload-config.ts";
+import {
+  nativeCommand,
+  workloadConfigHash,
+  workloadEnvironment,
+  type HostEnvironment,
+  type NativeCommand,
+} from "./workload-config.ts";
 
 export interface ProcessRuntimeOptions {
   readonly disk: Disk;
@@ -34,6 +41,8 @@ export interface ProcessRuntimeOptions {
    * folder has to be there; without namespaces a workload sees its archive only where it was unpacked.
    */
   readonly prefix?: string;
+  /** `runtime.allow.gpus`. No device is hidden from a native workload; this says whether one may count on them. */
+  readonly allowGpus?: boolean;
   readonly startLimitMs?: number;
   readonly terminateLimitMs?: number;
   readonly killLimitMs?: number;
@@ -98,19 +107,30 @@ export class ProcessRuntime implements Runtime, OutputSearch {
 
   async prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult> {
     const prepared = await this.#archives.prepare(set, blobs, signal);
-    if (prepared.ok) await this.#keepSpares(set);
+    if (!prepared.ok) return prepared;
+    try {
+      await writeParams(this.#options.disk, set);
+    } catch (error) {
+      return asPrepareResult(error);
+    }
+    await this.#keepSpares(set);
     return prepared;
   }
 
   async verify(set: SetOnDisk): Promise<boolean> {
-    return await this.#archives.verify(set);
+    return (await this.#archives.verify(set)) && (await areParamsWhole(this.#options.disk, set));
   }
 
   async start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult> {
     const folder = this.#folder(instanceId);
     if (workload.type !== "native") return { ok: false, problem: "start-refused", code: "NO_CONTAINER_ENGINE" };
-    const order = runOrder(this.#options, set, workload, folder);
-    if (order === undefined) return { ok: false, problem: "start-refused", code: "PROGRAM_OUTSIDE_ARCHIVE" };
+    if (workload.gpus === "all" && this.#options.allowGpus !== true) {
+      return { ok: false, problem: "start-refused", code: "GPUS_NOT_ALLOWED" };
+    }
+    const paramsFolder = paramsFolderOf(set, workload);
+    const command = nativeCommand(archiveFolder(set, workload.archive), workload, paramsFolder);
+    if (!command.ok) return { ok: false, problem: "start-refused", code: command.code };
+    const order = runOrder(this.#options, { set, workload, command, instanceId, paramsFolder });
     // What is only being made must not look abandoned to an inspection at the same time.
     this.#starting.add(instanceId);
     try {
@@ -270,16 +290,18 @@ export class ProcessRuntime implements Runtime, OutputSearch {
   }
 }
 
+interface Planned {
+  readonly set: SetOnDisk;
+  readonly workload: NativeWorkload;
+  readonly command: Extract<NativeCommand, { ok: true }>;
+  readonly instanceId: string;
+  readonly paramsFolder: string | undefined;
+}
+
 function runOrder(
   options: ProcessRuntimeOptions,
-  set: SetOnDisk,
-  workload: NativeWorkload,
-  { instanceId }: RunFolder,
-): RunOrder | undefined {
-  const cwd = archiveFolder(set, workload.archive);
-  const [name = "", ...args] = workload.argv;
-  const program = programPath(cwd, name);
-  if (program === undefined) return undefined;
+  { set, workload, command, instanceId, paramsFolder }: Planned,
+): RunOrder {
   return {
     instanceId,
     set: set.manifestDigest,
@@ -287,14 +309,17 @@ function runOrder(
     configHash: workloadConfigHash(set.manifest, workload),
     bootId: options.bootId,
     startedAtMs: options.clock.wallMs(),
-    program,
-    args,
-    cwd,
+    program: command.program,
+    args: command.args,
+    cwd: archiveFolder(set, workload.archive),
     env: workloadEnvironment(set.manifest, workload, options.host, {
       instanceId,
       set: set.manifestDigest,
       probeAddress: options.probeAddress ?? DEFAULT_PROBE_ADDRESS,
+      paramsFolder,
     }),
+    ...(paramsFolder === undefined ? {} : { paramsFolder }),
+    ...(Object.keys(workload.resources).length === 0 ? {} : { resources: workload.resources }),
     isolation: options.isolation ?? "auto",
     ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
     stop: {

@@ -1,3 +1,4 @@
+import type { Resources } from "@muto/spec";
 import { Malformed, fieldsOf, readNumber, readText, type Fields } from "../reconcile/fields.ts";
 
 /** Which set and configuration an instance belongs to, as its supervisor wrote it down. */
@@ -61,6 +62,9 @@ export interface RunOrder extends RunSpec {
   readonly isolation: "auto" | "required" | "degraded";
   /** Where the archive is shown as well; needs a namespace, and a folder that is there. */
   readonly prefix?: string;
+  /** Shown read-only, where there is a namespace. */
+  readonly paramsFolder?: string;
+  readonly resources?: Resources;
   readonly stop: RunSpec["stop"] & { readonly signal: string };
   readonly output: { readonly segmentBytesMax: number; readonly texts: readonly string[] };
 }

@@ -55,6 +55,7 @@ const ELF_MACHINES = { x64: [62, 3], arm64: [183, 40] };
  */
 const INIT_SCRIPT =
   'show() { mount --bind "$1" "$2" && mount -o remount,bind,ro "$2"; }; show "$0" "$0"; ' +
+  '[ -n "$2" ] && show "$2" "$2"; ' +
   '[ -n "$1" ] && show "$0" "$1" && echo prefixed; echo ready; exec >&-; ' +
   "while :; do sleep 2147483647 & wait $!; done";
 /** Runs inside the namespace; setsid comes last, so that its exit code alone tells a refused exec. */
@@ -114,6 +115,7 @@ function newInstance(spec, mode) {
     exit: undefined,
     recorded: false,
     clients: new Set(),
+    limits: [],
     output: openOutput(spec),
   };
 }
@@ -133,9 +135,14 @@ async function start(me) {
   }
   const namespace = spec.isolation === "degraded" ? undefined : await makeNamespace(spec);
   if (namespace === undefined && spec.isolation === "required") return "ISOLATION_UNAVAILABLE";
+  if (!makeLimits(me)) {
+    if (namespace !== undefined) killExactly(namespace.init);
+    return "RESOURCES_UNSUPPORTED";
+  }
   const refused = namespace === undefined ? await startPlainly(me) : await startInside(me, namespace);
   if (refused !== undefined) {
     if (namespace !== undefined) killExactly(namespace.init);
+    removeLimits(me);
     return refused;
   }
   if (me.phase === "starting") me.phase = "running";
@@ -167,12 +174,16 @@ async function makeNamespace(spec) {
   if (unshare === undefined || nsenter === undefined || setsid === undefined) return undefined;
   const asUser = process.getuid() === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
   const flags = [...asUser, "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  const holder = spawn(unshare, [...flags, "--", "/bin/sh", "-c", INIT_SCRIPT, spec.cwd, spec.prefix ?? ""], {
-    detached: true,
-    cwd: "/",
-    stdio: ["ignore", "pipe", "ignore"],
-    env: { PATH: SYSTEM_PATH, MUTO_RUN: FOLDER },
-  });
+  const holder = spawn(
+    unshare,
+    [...flags, "--", "/bin/sh", "-c", INIT_SCRIPT, spec.cwd, spec.prefix ?? "", spec.paramsFolder ?? ""],
+    {
+      detached: true,
+      cwd: "/",
+      stdio: ["ignore", "pipe", "ignore"],
+      env: { PATH: SYSTEM_PATH, MUTO_RUN: FOLDER },
+    },
+  );
   const gone = new Promise((resolve) => {
     holder.once("exit", resolve);
     holder.once("error", resolve);
@@ -198,7 +209,8 @@ async function startInside(me, namespace) {
   const cwd = namespace.isPrefixed ? spec.prefix : spec.cwd;
   const program = spec.program.startsWith(`${spec.cwd}/`) ? cwd + spec.program.slice(spec.cwd.length) : spec.program;
   const command = ["/bin/sh", "-c", ENTER_SCRIPT, cwd, namespace.setsid, program, ...spec.args];
-  const entrance = spawn(namespace.nsenter, [...flags, "--", ...command], {
+  const [first, ...rest] = limited(me, [namespace.nsenter, ...flags, "--", ...command]);
+  const entrance = spawn(first, rest, {
     detached: true,
     cwd: "/",
     stdio: ["ignore", output.fd, output.fd],
@@ -253,7 +265,8 @@ function refusedExec(exit, output) {
 async function startPlainly(me) {
   const { spec, output } = me;
   const stdio = ["ignore", output.fd, output.fd];
-  const child = spawn(spec.program, spec.args, { detached: true, cwd: spec.cwd, stdio, env: markedEnvironment(spec) });
+  const [first, ...rest] = limited(me, [spec.program, ...spec.args]);
+  const child = spawn(first, rest, { detached: true, cwd: spec.cwd, stdio, env: markedEnvironment(spec) });
   const exited = exitOf(child);
   if (child.pid === undefined) return (await exited).error;
   me.pid = child.pid;
@@ -293,6 +306,80 @@ function likelyWorkload() {
 /** The processes of ours that hold the namespace and the exit status; they end after the workload. */
 function isHolder({ pid }, me) {
   return pid === me?.init?.pid || /^(unshare|nsenter)$/.test(textOf(`/proc/${pid}/comm`).trim());
+}
+
+// ── Limits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Joins the control groups named before `--`, then becomes what follows: nothing of the workload runs outside of them. */
+const JOIN_SCRIPT = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 126; shift; done; shift; exec "$@"';
+const CGROUPS = "/sys/fs/cgroup";
+const CPU_PERIOD_US = 100_000;
+
+/**
+ * Memory, processors and processes are held by control groups of the instance's own, of either version. False when one that
+ * is asked for cannot be: limits of single processes would be none for what the workload forks.
+ */
+function makeLimits(me) {
+  const wanted = limitFiles(me.spec);
+  if (wanted.length === 0) return true;
+  try {
+    for (const { folder, file, value } of wanted) {
+      fs.mkdirSync(folder, { recursive: true });
+      fs.writeFileSync(`${folder}/${file}`, value);
+    }
+  } catch (error) {
+    complainAbout(error);
+    removeLimits(me);
+    return false;
+  }
+  me.limits = [...new Set(wanted.map(({ folder }) => `${folder}/cgroup.procs`))];
+  return true;
+}
+
+function limited(me, command) {
+  return me.limits.length === 0 ? command : ["/bin/sh", "-c", JOIN_SCRIPT, "sh", ...me.limits, "--", ...command];
+}
+
+/** Also what an earlier supervisor made; a group goes only when nothing is left in it. */
+function removeLimits(me) {
+  for (const { folder } of limitFiles(me.spec)) tryTo(() => fs.rmdirSync(folder));
+}
+
+/** `folder` is a control group of this instance, `file` and `value` are what to write there. */
+function limitFiles({ resources = {}, instanceId }) {
+  const { memoryMb, cpus, pids } = resources;
+  const bytes = memoryMb === undefined ? undefined : String(memoryMb * 1024 * 1024);
+  const quota = cpus === undefined ? undefined : String(Math.max(1_000, Math.round(cpus * CPU_PERIOD_US)));
+  const wanted = [
+    { controller: "memory", v1: "memory.limit_in_bytes", v2: "memory.max", value: bytes },
+    { controller: "cpu", v1: "cpu.cfs_quota_us", v2: "cpu.max", value: quota },
+    { controller: "pids", v1: "pids.max", v2: "pids.max", value: pids === undefined ? undefined : String(pids) },
+  ].filter(({ value }) => value !== undefined);
+  if (wanted.length === 0) return [];
+  const isUnified = fs.existsSync(`${CGROUPS}/cgroup.controllers`);
+  const unified = isUnified ? delegated(wanted.map(({ controller }) => controller)) : undefined;
+  return wanted.map(({ controller, v1, v2, value }) =>
+    isUnified
+      ? { folder: `${unified}/muto-${instanceId}`, file: v2, value }
+      : { folder: `${CGROUPS}/${controller}${ownGroup(controller)}/muto-${instanceId}`, file: v1, value },
+  );
+}
+
+/** Of version 2: a group whose children may have these controllers, ours or, where processes of ours are in the way, the root. */
+function delegated(controllers) {
+  const turnOn = controllers.map((controller) => `+${controller}`).join(" ");
+  const groups = [`${CGROUPS}${ownGroup("")}`, CGROUPS];
+  const own = groups.find((group) => tryTo(() => fs.writeFileSync(`${group}/cgroup.subtree_control`, turnOn)));
+  return own ?? CGROUPS;
+}
+
+/** Path of this process below the mount of a controller, of version 1 by its name, of version 2 by the empty one. */
+function ownGroup(controller) {
+  const lines = textOf("/proc/self/cgroup")
+    .split("\n")
+    .map((line) => line.split(":"));
+  const [, , path = "/"] = lines.find(([, names = ""]) => names.split(",").includes(controller)) ?? [];
+  return path === "/" ? "" : path;
 }
 
 // ── Ending ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -345,6 +432,7 @@ async function ended(me, code, signal, namespaceGone) {
   killExactly(me.init);
   await namespaceGone;
   await sweep(me);
+  removeLimits(me);
   me.output.look();
   me.exit = { requested: me.stopping, code, signal, atMs };
   me.phase = "ended";

@@ -29,12 +29,25 @@ describe("the configuration hash", () => {
     ["the archive", { archive: `sha256:${"c".repeat(64)}` }],
     ["the stop signal", { stop: { signal: "SIGTERM", limitSec: 1 } }],
     ["the stop limit", { stop: { signal: "SIGINT", limitSec: 2 } }],
+    ["a setup file", { setup: ["setup.bash"] }],
+    ["a launch argument", { launchArguments: { map: "a" } }],
+    ["the value of a launch argument", { launchArguments: { map: "b" } }],
+    ["a parameter file", { params: [{ name: "nav.yaml", text: "a" }] }],
+    ["the text of a parameter file", { params: [{ name: "nav.yaml", text: "b" }] }],
+    ["a limit", { resources: { memoryMb: 64 } }],
+    ["a limit of another kind", { resources: { pids: 64 } }],
+    ["the GPUs", { gpus: "all" }],
     ["the ROS domain", {}, { distro: "humble", domainId: 18 }],
     ["the middleware", {}, { distro: "humble", domainId: 17, rmw: "rmw_cyclonedds_cpp" }],
   ];
   for (const [name, change, ros] of changes) {
     test(`differs with ${name}`, () => assert.notEqual(hash(change, ros), hash()));
   }
+
+  test("is another one for each of these", () => {
+    const hashes = changes.map(([, change, ros]) => hash(change, ros));
+    assert.equal(new Set(hashes).size, changes.length);
+  });
 
   test("does not differ with what says nothing about the process", () => {
     assert.equal(hash({ dependsOn: [{ workload: "other", condition: "ready" }], oneshot: true }), hash());
