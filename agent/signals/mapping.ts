@@ -58,9 +58,10 @@ export function planOf(signals: AgentConfig["signals"], provider: RosProvider): 
   }));
   const presets = provider.presets.map((name) => PRESETS[name]);
   const own = provider.kind === "rosbridge" ? provider.heartbeat : undefined;
+  const beats = presets.flatMap(({ heartbeat }) => (heartbeat === undefined ? [] : [heartbeat]));
   return {
     topics,
-    heartbeat: own ?? presets.find(({ heartbeat }) => heartbeat !== undefined)?.heartbeat,
+    heartbeat: own ?? beats.find(({ topic }) => !provider.without.includes(topic)),
     messages: [
       ...presets.flatMap(({ messages }) => messages ?? []),
       ...(provider.kind === "dds" ? provider.messages : []),

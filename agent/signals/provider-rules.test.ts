@@ -170,6 +170,11 @@ const doubtful: readonly (readonly [string, string, RegExp])[] = [
     ),
     /heartbeat is missing, so latched topics go stale soon after they were received: \/m/,
   ],
+  [
+    "a preset whose heartbeat the vehicle does not have",
+    adapi.replace("presets:", "without: [/api/system/heartbeat], presets:"),
+    /heartbeat is missing, so latched topics go stale soon after they were received: \/api\/operation_mode/,
+  ],
   ["plain text to another computer", adapi.replace("127.0.0.1", "10.0.0.7"), /is not encrypted, and does not stay/],
 ];
 for (const [name, signals, warning] of doubtful) {

@@ -152,6 +152,10 @@ function lineHearer(
     if (after.lastLine === "malformed" && before.lastLine !== "malformed") {
       logger.warn("signal provider is not understood", { provider });
     }
+    if (line !== "malformed" && line.kind === "malformed") {
+      const keys = line.keys.filter((key) => before.samples[key]?.malformed !== true);
+      if (keys.length > 0) logger.warn("signals of a provider are not understood", { provider, keys });
+    }
     const { standstillSec } = config.safety;
     if (meaningOf(after, limits, standstillSec) !== meaningOf(before, limits, standstillSec)) onChange();
   };
