@@ -9,6 +9,7 @@ export function createOfferVerifier(roots: TrustRoots, vehicleId: string): Offer
   return {
     trustHash: roots.hash,
     hashOf: (offer) => createHash("sha256").update(JSON.stringify(offer)).digest("hex"),
+    payloadHashOf: hashOfPayload,
     verify: (offer, { sequence, accepted, nowMs }): OfferVerdict => {
       const acceptedHash = accepted === null ? undefined : hashOfPayload(accepted);
       const verified = verifyAssignment(offer, { roots, vehicleId, sequenceFloor: sequence, acceptedHash, nowMs });

@@ -11,7 +11,7 @@ import { modelAssignment, modelRelease } from "./model/release.ts";
 import { createOfferVerifier } from "./offer-verifier.ts";
 import { judgeAccepted, takeOffer, type OfferServices } from "./offers.ts";
 import { applyRecord, type JournalRecord } from "./reconcile/records.ts";
-import { EMPTY_STATE } from "./reconcile/state.ts";
+import { EMPTY_STATE, isBarred } from "./reconcile/state.ts";
 import { exampleConfig } from "./safety/example-vehicle.ts";
 
 /* Real keys and signatures; only disk and clock are modelled. */
@@ -155,3 +155,60 @@ void test("after a start what was accepted is judged by the trust root of today;
   const verdict = judgeAccepted(rotated.services);
   assert.equal(verdict.ok, false);
 });
+
+void test("H15: a stranger's signature beside a retry lifts no quarantine a second time", async () => {
+  const { services, store, journal } = vehicle();
+  const { online: by, releaser: releasedBy, stranger: other } = keysOf();
+  const offer = await offerOf({ retry: true }, by, releasedBy);
+  await takeOffer(services, { offer, serverDateMs: undefined });
+  const { manifestDigest } = release;
+  const entry = {
+    manifestDigest,
+    sinceMs: 1,
+    reasonCodes: ["CRASH_LOOP_DETECTED"],
+    attempts: 2,
+    barred: true,
+  } as const;
+  store.state = { ...store.state, quarantine: [entry] };
+  const junk = await signRelease(other, { dockerReference: "r/s", manifestDigest });
+  const wrapped = { ...offer, releaseSignatures: [...offer.releaseSignatures, junk] };
+  const before = journal.length;
+  assert.equal(await takeOffer(services, { offer: wrapped, serverDateMs: undefined }), undefined);
+  assert.equal(journal.length, before, "nothing is written");
+  assert.equal(isBarred(store.state, manifestDigest), true);
+  await services.store.record({
+    kind: "accepted",
+    accepted: { offer: wrapped, assignment: assignmentOf(store), atMs: 1 },
+  });
+  assert.equal(isBarred(store.state, manifestDigest), true, "whatever the journal says");
+});
+
+void test("known bytes with fewer signatures are noise: nothing is refused, and what was accepted stays", async () => {
+  const { services, store, journal } = vehicle();
+  const { online: by, releaser: releasedBy } = keysOf();
+  const offer = await offerOf({}, by, releasedBy);
+  await takeOffer(services, { offer, serverDateMs: undefined });
+  const before = journal.length;
+  const stripped = { ...offer, releaseSignatures: [] };
+  const unsigned = { ...offer, envelope: { ...offer.envelope, signatures: [] } };
+  for (const worse of [stripped, unsigned]) {
+    assert.equal(await takeOffer(services, { offer: worse, serverDateMs: undefined }), undefined);
+  }
+  assert.equal(journal.length, before);
+  assert.deepEqual(store.state.accepted?.offer, offer);
+});
+
+void test("known bytes with the release signature that was missing are taken", async () => {
+  const { services, store } = vehicle();
+  const { online: by, releaser: releasedBy } = keysOf();
+  const offer = await offerOf({}, by, releasedBy);
+  const first = await takeOffer(services, { offer: { ...offer, releaseSignatures: [] }, serverDateMs: undefined });
+  assert.equal(first?.release.ok, false);
+  assert.deepEqual(await takeOffer(services, { offer, serverDateMs: undefined }), { release: { ok: true } });
+  assert.deepEqual(store.state.accepted?.offer, offer);
+});
+
+function assignmentOf({ state }: ReturnType<typeof vehicle>["store"]): Assignment {
+  if (state.accepted === null) throw new Error("nothing was accepted");
+  return state.accepted.assignment;
+}

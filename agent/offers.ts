@@ -38,6 +38,13 @@ export async function takeOffer(services: OfferServices, offered: OfferedAssignm
   const contextHash = verifier.trustHash;
   if (state.refusal?.offerHash === offerHash && state.refusal.contextHash === contextHash) return undefined;
   const verdict = verifyNow(services, offer, serverDateMs);
+  const isKnown = accepted !== null && verifier.payloadHashOf(accepted.offer) === verifier.payloadHashOf(offer);
+  if (isKnown && !isImproved(services, verdict)) {
+    // Anybody on the way can add signatures or take them away: what was accepted neither loses nor is accepted anew by that.
+    if (verdict.ok) await learn(services, { issuedAtMs: Date.parse(verdict.assignment.issuedAt), serverDateMs });
+    if (verdict.ok && state.refusal !== null) await store.record({ kind: "refusal-cleared" });
+    return undefined;
+  }
   if (!verdict.ok) {
     const { reasonCode, evidence, sequence, desiredStateRevision } = verdict;
     logger.warn("assignment refused", { reasonCode, sequence, desiredStateRevision });
@@ -57,6 +64,11 @@ export async function takeOffer(services: OfferServices, offered: OfferedAssignm
     start,
   });
   return { release };
+}
+
+/** Signatures of what was accepted already count only where those that are here do not suffice. */
+function isImproved(services: OfferServices, verdict: OfferVerdict): boolean {
+  return verdict.ok && verdict.release.ok && !judgeAccepted(services).ok;
 }
 
 /** Judges what was accepted in an earlier life again: the vehicle's trust root may have changed since. */

@@ -56,7 +56,10 @@ export interface ReportSink {
 export interface OfferVerifier {
   /** Hash of the trust root; a refusal made under another one is void. */
   readonly trustHash: string;
+  /** Of all of its bytes, signatures included. */
   hashOf(offer: AssignmentOffer): string;
+  /** Of what is signed alone: anybody on the way can change the rest. */
+  payloadHashOf(offer: AssignmentOffer): string;
   verify(offer: AssignmentOffer, known: KnownOfOffers): OfferVerdict;
 }
 

@@ -15,6 +15,7 @@ export function modelVerifier(vehicleId: string): OfferVerifier {
   return {
     trustHash: "trust",
     hashOf,
+    payloadHashOf: hashOf,
     verify: (offer, known) => {
       const parsed = parseAssignment(JSON.parse(Buffer.from(offer.envelope.payload, "base64").toString()));
       const nobody = { sequence: null, desiredStateRevision: null };

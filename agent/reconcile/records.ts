@@ -172,20 +172,24 @@ function applyToTrial(state: AgentState, record: TrialRecord): AgentState {
   }
 }
 
-/** Floors rise first and never fall; `retry` lifts a quarantine, a mere re-issue does not (H15). */
+/**
+ * Floors rise first and never fall; `retry` lifts a quarantine, once for each sequence, and a mere re-issue does not (H15): the same
+ * document in another wrapper is no second permission.
+ */
 function accept(state: AgentState, accepted: Accepted): AgentState {
   const { assignment } = accepted;
   if (assignment.sequence < state.floors.sequence) return state;
   const wanted = assignment.stack.manifestDigest;
   const issuedAtMs = Date.parse(assignment.issuedAt);
+  const lifts = assignment.retry && assignment.sequence > state.floors.sequence;
   return {
     ...state,
     floors: { ...state.floors, sequence: Math.max(state.floors.sequence, assignment.sequence) },
     time: { ...state.time, floorMs: higher(state.time.floorMs, Number.isFinite(issuedAtMs) ? issuedAtMs : null) },
     accepted,
     refusal: null,
-    quarantine: assignment.retry ? state.quarantine.map((entry) => unbar(entry, wanted)) : state.quarantine,
-    outcome: assignment.retry && state.outcome?.from.manifestDigest === wanted ? null : state.outcome,
+    quarantine: lifts ? state.quarantine.map((entry) => unbar(entry, wanted)) : state.quarantine,
+    outcome: lifts && state.outcome?.from.manifestDigest === wanted ? null : state.outcome,
   };
 }
 
