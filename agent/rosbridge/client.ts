@@ -29,6 +29,8 @@ export interface RosbridgeClient extends AsyncDisposable {
   connectedSinceMs(): number | undefined;
   /** Hears a topic from now on, across reconnections. One subscription per topic. */
   subscribe(subscription: RosbridgeSubscription): Disposable;
+  /** Subscribes to a topic anew; the server looks again at what its publishers offer. */
+  renew(topic: string): void;
   /** Makes a latched publisher, across reconnections; what is published while there is no connection is lost. */
   advertise(topic: string, type: string): { publish(message: object): void };
   /** Never rejects. */
@@ -97,9 +99,15 @@ export function createRosbridgeClient(options: RosbridgeOptions): RosbridgeClien
         [Symbol.dispose]: () => {
           if (subscriptions.get(topic) !== subscription) return;
           subscriptions.delete(topic);
-          send({ op: "unsubscribe", id: `sub:${topic}`, topic });
+          send(unsubscribing(topic));
         },
       };
+    },
+    renew: (topic) => {
+      const subscription = subscriptions.get(topic);
+      if (subscription === undefined) return;
+      send(unsubscribing(topic));
+      send(subscribing(subscription));
     },
     advertise: (topic, type) => {
       advertised.set(topic, type);
@@ -211,6 +219,10 @@ function subscribing({ topic, type, throttleMs, raw }: RosbridgeSubscription): T
     queue_length: throttleMs === 0 ? 0 : 1,
     compression: raw ? "cbor-raw" : "none",
   };
+}
+
+function unsubscribing(topic: string): ToServer {
+  return { op: "unsubscribe", id: `sub:${topic}`, topic };
 }
 
 function advertisement(topic: string, type: string): ToServer {

@@ -154,6 +154,22 @@ test("rosbridge: H6: what a lost connection said ages, and nothing old is said o
   await again;
 });
 
+test(
+  "rosbridge: a latched mode that was published before the server found its publisher is asked for again",
+  limit,
+  async () => {
+    await using double = await openRosbridgeDouble();
+    await using provider = openProvider(double.url, { presets: ["autoware-adapi"] });
+    await subscribed(double, HEARTBEAT);
+    const manual = provider.next(says({ mode: "manual" }));
+    double.publishEarly(OPERATION, { mode: 1, is_autoware_control_enabled: false, is_in_transition: false });
+    double.publishEarly(RISK, { state: 1 });
+    const beating = setInterval(() => double.publish(HEARTBEAT, {}), 10);
+    await manual;
+    clearInterval(beating);
+  },
+);
+
 const garbage: readonly (readonly [string, string | Uint8Array])[] = [
   ["no JSON", "speed 5"],
   ["a list", "[1]"],

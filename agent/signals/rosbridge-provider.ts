@@ -29,6 +29,7 @@ export interface OpenRosbridgeProvider extends AsyncDisposable {
 }
 
 const THROTTLE_MS = 100;
+const RENEW_MS = 10_000;
 const MESSAGE_BYTES_MAX = 262_144;
 const MESSAGES_PER_SEC_MAX = 1_000;
 const SERVICE_TIMEOUT_MS = 5_000;
@@ -73,13 +74,14 @@ export function openRosbridgeProvider(options: RosbridgeProviderOptions): OpenRo
   const onHeartbeat = () => (heartbeat.atMs = clock.monotonicMs());
   for (const subscription of subscriptionsOf(plan, board, onHeartbeat)) client.subscribe(subscription);
   teller.advertise();
+  const renewing = renewUnheard(client, board, clock, stop.signal);
   const repeating = repeatLatched(plan, board, clock, stop.signal);
   return {
     tell: (change) => teller.tell(change),
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await client[Symbol.asyncDispose]();
-      await Promise.all([repeating, teller.ended()]);
+      await Promise.all([repeating, renewing, teller.ended()]);
     },
   };
 }
@@ -103,6 +105,23 @@ function subscriptionsOf(
   const isNeeded = topics.some(({ latched }) => latched) && !topics.some(({ topic }) => topic === heartbeat?.topic);
   if (heartbeat === undefined || !isNeeded) return heard;
   return [...heard, { ...heartbeat, throttleMs: THROTTLE_MS, raw: false, onMessage: onHeartbeat }];
+}
+
+/**
+ * A server that subscribed before a latched publisher was there did not ask it for what it had published, and would wait for its
+ * next word for ever. Subscribing anew asks.
+ */
+async function renewUnheard(
+  client: RosbridgeClient,
+  board: TopicBoard,
+  clock: Clock,
+  stop: AbortSignal,
+): Promise<void> {
+  while (!stop.aborted) {
+    await clock.sleep(RENEW_MS, stop);
+    if (stop.aborted) return;
+    for (const topic of board.unheardLatched()) client.renew(topic);
+  }
 }
 
 interface Teller {

@@ -21,6 +21,8 @@ export interface TopicBoard {
   hearMalformed(topic: TopicPlan): void;
   /** Says again what latched topics say, as long as their publishers live. */
   repeat(): void;
+  /** Latched topics of which nothing was heard since the beginning, or since what was heard was forgotten. */
+  unheardLatched(): readonly string[];
   /** What was heard so far no longer counts; what was already said ages. */
   forget(): void;
 }
@@ -91,6 +93,7 @@ export function createTopicBoard({ plan, limits, nowMs, latchedAgeMs, onHeard }:
     repeat: () => {
       for (const key of repeated) say(key);
     },
+    unheardLatched: () => plan.topics.filter((topic) => topic.latched && !heard.has(topic)).map(({ topic }) => topic),
     forget: () => heard.clear(),
   };
 }

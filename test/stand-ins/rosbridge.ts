@@ -12,6 +12,8 @@ export interface RosbridgeDouble extends AsyncDisposable {
   /** Makes a topic known; latched topics are given to late subscribers. */
   advertise(topic: string, options?: { readonly latched?: boolean; readonly publishers?: readonly string[] }): void;
   publish(topic: string, message: object): void;
+  /** A latched publisher that publishes before the subscriptions that are there have found it: they never hear of it. */
+  publishEarly(topic: string, message: object): void;
   /** Nodes that rosapi tells of. */
   nodes: readonly string[];
   /** Answers to service calls by name; a thrown error is the answer `result: false`. */
@@ -152,6 +154,13 @@ export async function openRosbridgeDouble(options: RosbridgeDoubleOptions = {}):
       waiting.add(look);
       await reached.promise;
       waiting.delete(look);
+    },
+    publishEarly: (topic, message) => {
+      topics.set(topic, {
+        latched: true,
+        publishers: ["/stack"],
+        last: JSON.stringify({ op: "publish", topic, msg: message }),
+      });
     },
     subscribers: (topic) => [...clients.values()].filter((subscriptions) => subscriptions.has(topic)).length,
     clients: () => clients.size,
