@@ -235,7 +235,7 @@ test("the window, inside and outside, with every set of open and closed gates", 
 });
 
 test("H1: a policy that asks for nothing leaves the floor, and a rollback waits for nothing else", () => {
-  for (const combination of combinations({ plug: table.plug.slice(0, 2) })) {
+  for (const combination of combinations({ plug: [table.plug[1]] })) {
     for (const person of people) {
       const floor = without(closedFor(combination, person), "DENY_LOW_BATTERY");
       agree(combination, person, { policy: emptyPolicy, trusted: false }, floor);
@@ -250,7 +250,7 @@ test("H1: a policy that asks for nothing leaves the floor, and a rollback waits 
 });
 
 test("a technician's word stands in for what is not seen, and for nothing else", () => {
-  for (const combination of combinations({ plug: table.plug.slice(0, 2) })) {
+  for (const combination of combinations({ battery: table.battery.slice(0, 2), plug: [table.plug[1]] })) {
     for (const person of people) {
       agree(combination, person, { policy: unlimited, confirmed: true }, closedThough(combination, person));
     }
