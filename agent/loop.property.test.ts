@@ -8,6 +8,27 @@ import { watchInvariants } from "./model/invariants.ts";
 import { calmLine } from "./safety/example-vehicle.ts";
 
 const good = [modelRelease({ version: "1.0.0" }), modelRelease({ version: "1.1.0", oneshots: ["calibrate"] })];
+/** Ready, and watched, by what its ROS graph shows. */
+const ros = modelRelease({
+  version: "1.2.0-ros",
+  workloads: ["control"],
+  health: {
+    probes: [
+      { kind: "node", name: "planner-there", workload: "control", node: "/planner", liveness: true },
+      {
+        kind: "topic",
+        name: "points-flow",
+        workload: "control",
+        topic: "/points",
+        messageType: "sensor_msgs/msg/PointCloud2",
+        windowSec: 3,
+        publishersMin: 1,
+        hzMin: 10,
+        liveness: false,
+      },
+    ],
+  },
+});
 const bad = [
   modelRelease({ version: "2.0.0-crash", behaviour: { exitMs: 1_500 } }),
   modelRelease({ version: "2.0.1-late-crash", behaviour: { exitMs: 40_000 }, health: { maxRestarts: 0 } }),
@@ -16,7 +37,7 @@ const bad = [
   modelRelease({ version: "2.0.5-respawn-storm", behaviour: { nodeDiesEveryMs: 300 } }),
   modelRelease({ version: "2.0.4-unfit", compatibility: { vehicleModels: ["other"] } }),
 ];
-const releases: readonly ModelRelease[] = [...good, ...bad];
+const releases: readonly ModelRelease[] = [...good, ...bad, ros];
 
 type Action =
   | {
@@ -31,6 +52,7 @@ type Action =
   | { readonly kind: "signals"; readonly say: "calm" | "driving" | "autonomous" | "nothing" }
   | { readonly kind: "network"; readonly up: boolean }
   | { readonly kind: "crash"; readonly which: number }
+  | { readonly kind: "graph"; readonly shows: "all" | "no-node" | "slow-topic" | "nothing" }
   | { readonly kind: "disk"; readonly freeMb: number };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
@@ -68,6 +90,13 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("network" as const), up: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("crash" as const), which: fc.nat(3) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("graph" as const),
+      shows: fc.constantFrom("all" as const, "no-node" as const, "slow-topic" as const, "nothing" as const),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("disk" as const), freeMb: fc.constantFrom(10, 100_000) }) },
 );
 
@@ -77,6 +106,18 @@ const rebootedOnTrial: Action[] = [
   { kind: "passes", count: 40, stepMs: 200 },
   { kind: "reboot" },
   { kind: "passes", count: 10, stepMs: 200 },
+];
+
+/** And a node that leaves the graph of a release that was committed, and drives. */
+const driftedInMotion: Action[] = [
+  { kind: "assign", release: releases.indexOf(ros), retry: false, start: "allowed" },
+  { kind: "passes", count: 60, stepMs: 1_000 },
+  { kind: "passes", count: 60, stepMs: 1_000 },
+  { kind: "signals", say: "driving" },
+  { kind: "graph", shows: "no-node" },
+  { kind: "passes", count: 60, stepMs: 1_000 },
+  { kind: "kill-after", calls: 0 },
+  { kind: "passes", count: 60, stepMs: 1_000 },
 ];
 
 void test("from any reachable state, with kills between any two calls: one set at a time, gates before every stop, and rest when faults end", async () => {
@@ -124,6 +165,9 @@ void test("from any reachable state, with kills between any two calls: one set a
             if (victim !== undefined) vehicle.runtime.end(victim.instanceId, 139);
             break;
           }
+          case "graph":
+            showGraph(vehicle, one.shows);
+            break;
           case "disk":
             vehicle.freeMb = one.freeMb;
             break;
@@ -132,20 +176,52 @@ void test("from any reachable state, with kills between any two calls: one set a
       }
       await heal(vehicle, sequence, newest);
       invariants.check();
+      if (await driftsAndRecovers(vehicle)) reached.add("drift");
       assertAtRest(vehicle, newest);
       for (const { kind } of vehicle.journal) reached.add(kind);
     }),
-    { numRuns: 150, endOnFailure: false, examples: [[rebootedOnTrial]] },
+    { numRuns: 150, endOnFailure: false, examples: [[rebootedOnTrial], [driftedInMotion]] },
   );
   // A search that never came anywhere would find nothing either.
   for (const kind of REACHED) assert.ok(reached.has(kind), `no run reached ${kind}`);
 });
 
-const REACHED = ["staged", "trial-begun", "trial-rebooted", "committed", "exited", "rollback-begun", "rollback-ended"];
+function showGraph({ runtime: { graph } }: ModelVehicle, shows: Extract<Action, { kind: "graph" }>["shows"]): void {
+  graph.isConnected = shows !== "nothing";
+  graph.topics.clear();
+  if (shows === "slow-topic") graph.topics.set("/points", { hz: 4 });
+  if (shows === "no-node") graph.leave("/planner");
+  else graph.rejoin("/planner");
+}
+
+/** Once the graph is well for a while, nothing of what was told as drift stands; whether any was told. */
+async function driftsAndRecovers(vehicle: ModelVehicle): Promise<boolean> {
+  const untilMs = vehicle.clock.monotonicMs() + 300_000;
+  while (vehicle.clock.monotonicMs() < untilMs) {
+    const step = await vehicle.pass();
+    vehicle.wait(step?.kind === "hold" || step?.kind === "settled" ? step.wakeWhen.afterMs : 0);
+  }
+  const told = vehicle.reports.filter(({ drift }) => drift !== undefined);
+  const last = told.at(-1);
+  if (last?.stack?.manifestDigest === vehicle.state.active?.manifestDigest) assert.deepEqual(last?.drift ?? [], []);
+  return told.some(({ drift }) => drift !== undefined && drift.length > 0);
+}
+
+const REACHED = [
+  "drift",
+  "staged",
+  "trial-begun",
+  "trial-rebooted",
+  "committed",
+  "exited",
+  "rollback-begun",
+  "rollback-ended",
+];
 
 async function heal(vehicle: ModelVehicle, sequence: number, newest: ModelRelease | undefined): Promise<void> {
   vehicle.killAfterCalls = undefined;
   vehicle.networkUp = true;
+  showGraph(vehicle, "all");
   vehicle.freeMb = 100_000;
   vehicle.line = calmLine;
   vehicle.hearFor(130);
