@@ -1,7 +1,7 @@
 import type { Cable } from "./cut.ts";
 import { ferry } from "./fleet.ts";
 import type { Stage } from "./story.ts";
-import { muto, STACK, vehicleOf } from "./story.ts";
+import { muto, patience, STACK, vehicleOf } from "./story.ts";
 import { until } from "./until.ts";
 import type { DemoVehicle } from "./vehicle.ts";
 import { runningWorkloads } from "./workloads.ts";
@@ -25,13 +25,13 @@ export interface OfflineAct {
 
 export function offlineAct(stage: Stage, vehicle: DemoVehicle, cables: readonly Cable[]): OfflineAct {
   const { plane, expectations, say } = stage;
-  const opensMs = nextMinute(Date.now() + LEAD_MS);
+  const opensMs = nextMinute(Date.now() + patience(stage, LEAD_MS));
   const window = `${localTime(opensMs)}-${localTime(opensMs + 3_600_000)}`;
   let cutAtMs = Number.POSITIVE_INFINITY;
   return {
     depart: async () => {
       await muto(stage, ["desired", "create", STACK, "1.0.0", "--vehicle", ferry.id, "--window", window]);
-      const refused = await until(RECEIVED_LIMIT_MS, async () => {
+      const refused = await until(patience(stage, RECEIVED_LIMIT_MS), async () => {
         const { status, reasonCodes } = await vehicleOf(plane, ferry.id);
         return status === "blocked" && reasonCodes.includes("DENY_OUTSIDE_WINDOW") ? true : undefined;
       });
@@ -48,7 +48,7 @@ export function offlineAct(stage: Stage, vehicle: DemoVehicle, cables: readonly 
     },
     arrive: async () => {
       // Nobody can ask the vehicle; what its processes do can be seen on the computer that it shares with us.
-      const runs = await until(opensMs - Date.now() + CONVERGED_LIMIT_MS, async () => {
+      const runs = await until(opensMs - Date.now() + patience(stage, CONVERGED_LIMIT_MS), async () => {
         const running = await runningWorkloads(vehicle.home);
         return running.length === WORKLOADS ? true : undefined;
       });
@@ -57,7 +57,7 @@ export function offlineAct(stage: Stage, vehicle: DemoVehicle, cables: readonly 
       const mendedAtMs = Date.now();
       for (const cable of cables) cable.mend();
       say(`  ${ferry.id} has its network again`);
-      const report = await until(REPORTED_LIMIT_MS, async () => {
+      const report = await until(patience(stage, REPORTED_LIMIT_MS), async () => {
         const { body } = await plane.session.call("listReconcileReports", {
           query: { vehicleId: ferry.id, limit: 50 },
         });

@@ -25,6 +25,13 @@ export interface Stage {
 export const STACK = "autonomy-core";
 const ROLLOUT_LIMIT_MS = 60_000;
 const REFUSAL_LIMIT_MS = 30_000;
+/** An image of more than a hundred megabytes for each vehicle of one computer takes its time. */
+const CONTAINER_PATIENCE = 4;
+
+/** Whatever is waited for, on processes or on containers. */
+export function patience({ engineSocket }: Pick<Stage, "engineSocket">, limitMs: number): number {
+  return engineSocket === undefined ? limitMs : CONTAINER_PATIENCE * limitMs;
+}
 
 /** Builds, pushes, signs and registers one version, with the command line as a person would. */
 export async function publish(stage: Stage, version: string, minScanHz: number): Promise<void> {
@@ -45,11 +52,11 @@ export async function muto(stage: Stage, args: readonly string[]): Promise<strin
 
 /** Act one: a good release. Every vehicle refuses first, each for its own reason, then lets it in. */
 export async function rollOutGood(stage: Stage): Promise<Rollout | undefined> {
-  const { plane, expectations } = stage;
+  const { expectations } = stage;
   const rolloutId = await startRollout(stage, "1.0.0");
   const over = new AbortController();
   const gates = fleet.map(async (entry) => await watchGate(stage, entry, over.signal));
-  const ended = await rolloutEnd(plane, rolloutId);
+  const ended = await rolloutEnd(stage, rolloutId);
   // Whoever has not converged by now will not: nobody waits for a rollout that has ended.
   over.abort();
   await Promise.all(gates);
@@ -68,7 +75,7 @@ export async function rollOutGood(stage: Stage): Promise<Rollout | undefined> {
 export async function rollOutBad(stage: Stage): Promise<void> {
   const { plane, expectations } = stage;
   const rolloutId = await startRollout(stage, "1.1.0");
-  const ended = await rolloutEnd(plane, rolloutId);
+  const ended = await rolloutEnd(stage, rolloutId);
   const { body } = await plane.session.call("listRolloutVehicles", {
     params: { id: rolloutId },
     query: { limit: 200 },
@@ -102,7 +109,7 @@ export async function rollOutBad(stage: Stage): Promise<void> {
 
 /** What is true of the whole fleet afterwards, by what vehicles reported. */
 export async function fleetRuns(stage: Stage, version: string): Promise<void> {
-  const running = await until(REFUSAL_LIMIT_MS, async () => {
+  const running = await until(patience(stage, REFUSAL_LIMIT_MS), async () => {
     const states = await Promise.all(fleet.map(async ({ id }) => await runningState(stage.plane, id, version)));
     return states.every((state) => state === "running") ? states : undefined;
   });
@@ -126,9 +133,9 @@ async function startRollout(stage: Stage, version: string): Promise<string> {
   return id;
 }
 
-async function rolloutEnd(plane: ControlPlane, id: string): Promise<Rollout | undefined> {
-  return await until(ROLLOUT_LIMIT_MS, async () => {
-    const { body } = await plane.session.call("getRollout", { params: { id } });
+async function rolloutEnd(stage: Stage, id: string): Promise<Rollout | undefined> {
+  return await until(patience(stage, ROLLOUT_LIMIT_MS), async () => {
+    const { body } = await stage.plane.session.call("getRollout", { params: { id } });
     return body.data.endedAt === null ? undefined : body.data;
   });
 }
@@ -138,14 +145,14 @@ async function watchGate(stage: Stage, entry: FleetEntry, over: AbortSignal): Pr
   const { obstacle, id } = entry;
   const vehicle = stage.vehicles.get(id);
   if (vehicle === undefined) throw new Error(`no vehicle ${id}`);
-  const refused = await until(REFUSAL_LIMIT_MS, async () => {
+  const refused = await until(patience(stage, REFUSAL_LIMIT_MS), async () => {
     const { status, reasonCodes } = await vehicleOf(stage.plane, id);
     if (status === "blocked" && reasonCodes.some((code) => code === obstacle.code)) return true;
     return over.aborted ? false : undefined;
   });
   if (refused === true) stage.say(`  ${id} ${obstacle.what}: blocked, ${obstacle.code}`);
   await removeObstacle(stage, entry, vehicle);
-  const converged = await until(ROLLOUT_LIMIT_MS, async () => {
+  const converged = await until(patience(stage, ROLLOUT_LIMIT_MS), async () => {
     const { status } = await vehicleOf(stage.plane, id);
     if (status === "converged") return true;
     return over.aborted ? false : undefined;

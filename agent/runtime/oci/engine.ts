@@ -33,6 +33,8 @@ export interface Engine extends Disposable {
   /** Takes an archive in Docker's save format. Trouble of the source passes as its own error. */
   load(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Answer<void>>;
   imageId(reference: string): Promise<Answer<string>>;
+  /** Gives an image that is there another name. */
+  tag(imageId: string, repository: string, tag: string): Promise<Answer<void>>;
   imagesNamed(repository: string): Promise<Answer<readonly ImageListed[]>>;
   /** Takes the name away, and the image with its last name. */
   removeImage(reference: string): Promise<Answer<void>>;
@@ -80,6 +82,8 @@ export function engineAt(socketPath: string): Engine {
       const got = await get(`/images/${encodeURIComponent(reference)}/json`, readId);
       return got.ok ? { ok: true, value: asImageId(got.value) } : got;
     },
+    tag: (imageId, repo, tag) =>
+      done(client.ask({ method: "POST", path: `/images/${encodeURIComponent(imageId)}/tag?${query({ repo, tag })}` })),
     imagesNamed: (repository) =>
       get(`/images/json?${query({ filters: JSON.stringify({ reference: [repository] }) })}`, readImages),
     removeImage: async (reference) =>

@@ -69,6 +69,21 @@ void describe("an engine may call a loaded image by two names, and by no other",
     assert.ok(asked.includes("POST /images/load"));
   });
 
+  void test("what the engine has under another name only gets ours", async () => {
+    const seen = { tagged: false };
+    const { asked, loaded, image } = await loading(({ configBytes }) => (request, response, path) => {
+      if (path.includes("/tag")) {
+        seen.tagged = true;
+        return json(response, 201, {});
+      }
+      const byId = path.includes("sha256");
+      const id = digestOf(configBytes);
+      return byId || seen.tagged ? json(response, 200, { Id: id }) : json(response, 404, {});
+    });
+    assert.deepEqual(loaded, { ok: true, imageId: digestOf(image.configBytes) });
+    assert.ok(seen.tagged && !asked.includes("POST /images/load"));
+  });
+
   void test("what is there already is not loaded again", async () => {
     const { asked, loaded } = await loading(({ manifest }) => knowing(manifest.digest, { from: "start" }));
     assert.ok(loaded.ok && !asked.includes("POST /images/load"));

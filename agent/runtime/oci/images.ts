@@ -37,6 +37,10 @@ export class Images {
       if (present.ok) return present;
       if (present.problem !== "not-found" && present.problem !== "refused") return engineRefusal(present);
       signal.throwIfAborted();
+      if (await this.#adopt(image)) {
+        const adopted = await this.#acceptable(image);
+        if (adopted.ok) return adopted;
+      }
       const loaded = await this.#engine.load(imageArchive(image, this.#tag(digest), blobs), signal);
       if (!loaded.ok) {
         this.#logger.warn("engine does not take the image", {
@@ -77,6 +81,16 @@ export class Images {
         if (removed.ok) this.#logger.info("image removed", { image: digest });
       }
     }
+  }
+
+  /** The engine may have it already, under a name that somebody took away or that another vehicle gave it. */
+  async #adopt({ manifest, config }: ImageContent): Promise<boolean> {
+    for (const id of [config.digest, manifest.digest]) {
+      const found = await this.#engine.imageId(id);
+      if (!found.ok || found.value !== id) continue;
+      return (await this.#engine.tag(id, this.#repository, digestHex(manifest.digest))).ok;
+    }
+    return false;
   }
 
   /**
