@@ -75,6 +75,7 @@ async function findImages(source: StackFile, context: ImageContext, io: Io): Pro
   const found = new Map<string, SourceImage>();
   const images = new Map<string, SourceImage>();
   for (const [name, text] of source.images) {
+    if (!found.has(text)) io.error(`reading ${text}\n`);
     const image = found.get(text) ?? (await findImage(text, `image of ${name}`, context));
     found.set(text, image);
     images.set(name, image);

@@ -33,7 +33,7 @@ export async function findImage(text: string, about: string, context: ImageConte
   const found =
     parsed.kind === "local" ? await findLocal(parsed, context) : await findRemote(parsed.reference, about, context);
   if (found.ok) return found.image;
-  throw new CommandFailed(`${about}: ${text}: ${explain(found, context.choice)}`, hintOf(found));
+  throw new CommandFailed(`${about}: ${text}: ${explain(found, context.choice)}`, hintOf(found, text));
 }
 
 /**
@@ -136,11 +136,11 @@ function explain(refusal: ImageRefusal, { platform }: ImageChoice): string {
   }
 }
 
-function hintOf({ problem, choices }: ImageRefusal): { readonly hint?: string } {
+function hintOf({ problem, choices }: ImageRefusal, text: string): { readonly hint?: string } {
   switch (problem) {
     case "several-images":
     case "no-such-image":
-      return { hint: `image: oci:PATH:${choices?.[0] ?? "NAME"}` };
+      return { hint: `image: oci:${/^[a-z-]+:([^:]+)/.exec(text)?.[1] ?? text}:${choices?.[0] ?? "NAME"}` };
     case "no-such-platform":
       return { hint: `--platform ${choices?.[0] ?? "linux/arm64"}` };
     case "other-platform":

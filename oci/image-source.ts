@@ -71,7 +71,7 @@ export async function imageOf(store: ImageStore, manifestBytes: Uint8Array, choi
   // A configuration says how many layers it was made of; another number would make an image that no engine takes.
   if (config === undefined || config.diffIds.length !== image.layers.length) return refuse("config-malformed");
   const { platform } = config;
-  if (choice.platformGiven && !isFor(platform, choice.platform)) {
+  if (platform.os !== "linux" || (choice.platformGiven && !isFor(platform, choice.platform))) {
     return { ...refuse("other-platform"), choices: [platformText(platform)] };
   }
   const digest = digestOf(manifestBytes);

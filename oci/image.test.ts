@@ -184,6 +184,8 @@ describe("an image on this computer", () => {
     assert.equal((await read(one)).ok, true, "the only one is taken while nobody asked for another");
     const held = await read(one, { ...AMD64, platformGiven: true });
     assert.deepEqual(held, { ok: false, problem: "other-platform", choices: ["linux/arm64/v8"] });
+    const windows = await exampleImage({ platform: { os: "windows", architecture: "amd64" } });
+    assert.equal(problemOf(await read(await inFolder("windows", layoutFiles([windows])))), "other-platform");
   });
 
   test("is chosen by name where there are several", async () => {

@@ -1,8 +1,8 @@
+import { MEDIA_TYPES } from "@muto/spec";
 import type { RegistryFailure } from "./ask.ts";
-import { BlobSourceError } from "./blob-source.ts";
+import { BlobSourceError, bytesSource } from "./blob-source.ts";
 import type { BlobSource } from "./blob-source.ts";
 import type { RegistryClient } from "./client.ts";
-import { bytesSource } from "./blob-source.ts";
 import type { ContentId } from "./digest.ts";
 import { OCI_MANIFEST } from "./media-types.ts";
 import { stackImages } from "./stack-artifact.ts";
@@ -59,7 +59,7 @@ export async function pushStackArtifact(
 ): Promise<PushedStack | PushFailure> {
   const { artifact, configBytes, manifestBytes } = built;
   const signal = options.signal === undefined ? {} : { signal: options.signal };
-  const config = { ...artifact.config, mediaType: "" };
+  const config = { ...artifact.config, mediaType: MEDIA_TYPES.stackManifest };
   const images = new Set(stackImages(artifact).map(({ digest }) => digest));
   const blobs = [...artifact.layers.filter(({ digest }) => !images.has(digest)), config];
   const count = blobs.length + images.size;

@@ -275,8 +275,15 @@ function manifestOf(version: string): StackManifest {
     version,
     compatibility: { vehicleModels: ["vehicle-v3", "vehicle-v4"], os: ["ubuntu-22.04"], rosDistro: ["humble"] },
     resourceProfile: { diskMbMin: 8000 },
-    healthModel: { readinessTimeoutSec: 180 },
-    workloads: [{ name: "bringup", type: "native", archive: digest(`archive ${version}`), argv: ["bin/bringup"] }],
+    healthModel: {
+      readinessTimeoutSec: 180,
+      probes: [{ kind: "node", name: "planner", workload: "bringup", node: "/planning/planner" }],
+    },
+    workloads: [
+      { name: "bringup", type: "native", archive: digest(`archive ${version}`), argv: ["bin/bringup"] },
+      // The camera's software changes less often than the rest, as it does in real fleets.
+      { name: "camera", type: "oci", image: digest("camera"), devices: [{ path: "/dev/video0" }] },
+    ],
   });
   if (!parsed.ok) throw new Error(`the seeded stack is not valid: ${JSON.stringify(parsed.problems)}`);
   return parsed.value;
