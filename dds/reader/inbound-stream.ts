@@ -125,6 +125,8 @@ export class InboundStream<Item> {
   }
 
   #hold(sequence: number, held: Held<Item>): void {
+    // A later sample says as much as a heartbeat: the earlier ones exist.
+    this.#announcedLast = Math.max(this.#announcedLast, sequence);
     const { budget, counters } = this.#environment;
     if (held.bytes > budget.left) {
       counters.refused++;

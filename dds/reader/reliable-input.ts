@@ -31,7 +31,7 @@ export interface AnsweringSide {
 /** Heartbeats are answered at most this often, whatever their number. */
 const CHECK_EVERY_MS = 2;
 const ASK_FIRST_MS = 200;
-const ASK_EVERY_MS_MAX = 10_000;
+const ASK_EVERY_MS_MAX = 5_000;
 /** A writer that sends samples but no heartbeat is believed to have started with the first of them. */
 const SETTLE_MS = 300;
 
@@ -61,6 +61,7 @@ export function hearHeartbeat(input: Input<unknown>, heartbeat: HeartbeatSubmess
     return false;
   }
   input.checkedMs = nowMs;
+  input.askAgainMs = nowMs + input.askEveryMs;
   return !heartbeat.final || input.stream.missing().members.length > 0;
 }
 
@@ -69,7 +70,12 @@ export function inputIsDue(input: Input<unknown>, nowMs: number): boolean {
   if (!input.reliable) return false;
   if (!input.stream.synchronized && nowMs - input.sinceMs >= SETTLE_MS) input.stream.settle();
   if (input.owed) return true;
-  if (input.stream.synchronized || nowMs < input.askAgainMs) return false;
+  if (nowMs < input.askAgainMs) return false;
+  // What was asked for may be lost like the answer, and some writers speak up only every few seconds.
+  if (input.stream.synchronized && input.stream.missing().members.length === 0) {
+    input.askEveryMs = ASK_FIRST_MS;
+    return false;
+  }
   input.askEveryMs = Math.min(ASK_EVERY_MS_MAX, input.askEveryMs * 2);
   input.askAgainMs = nowMs + input.askEveryMs;
   return true;
@@ -87,11 +93,11 @@ export function answer(
   input.owed = false;
   own.answers++;
   const ends = { reader: input.readerEntity, writer: input.writerEntity };
-  const { base, members } = input.stream.missing();
+  const { synchronized } = input.stream;
+  const { base, members } = synchronized ? input.stream.missing() : { base: 1, members: [] };
   const message = buildMessage(own.prefix).destination(peer.prefix);
   const inPart = own.assembler.missing(input.writer).filter(({ sequence }) => members.includes(sequence));
   const whole = members.filter((sequence) => !inPart.some((part) => part.sequence === sequence));
-  const { synchronized } = input.stream;
   const final = synchronized && whole.length === 0;
   // Fast DDS takes a set that begins at 0 for the question what there is; to the standard that is no set.
   const question = !synchronized && peer.vendor === VENDOR.fast;
