@@ -165,7 +165,8 @@ function kept<Answer>(clock: Clock, ask: () => Promise<Answer | null>): () => Pr
   return () => {
     if (last !== undefined && clock.monotonicMs() - last.atMs < ANSWER_KEPT_MS) return last.answer;
     const asked = {
-      atMs: clock.monotonicMs(),
+      // As long as it is not answered, whoever asks shares it.
+      atMs: Number.POSITIVE_INFINITY,
       answer: ask().then((answer) => {
         asked.atMs = answer === null ? Number.NEGATIVE_INFINITY : clock.monotonicMs();
         return answer;
