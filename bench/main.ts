@@ -1,12 +1,14 @@
 import { benchDdsFuzz } from "./dds-fuzz.ts";
 import { benchDds } from "./dds.ts";
 import { benchFleet } from "./fleet.ts";
+import { benchIdle } from "./idle.ts";
 
 /** `npm run bench -- NAME [OPTIONS]`: measures one thing on this machine and fails when what it saw was not right. */
 const benches: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   dds: benchDds,
   "dds-fuzz": benchDdsFuzz,
   fleet: benchFleet,
+  idle: benchIdle,
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -33,7 +33,8 @@ export function stackFile(version: string, minScanHz: number, imageLayout: strin
     resourceProfile: { diskMbMin: 1 },
     ros: { distro: "humble", domainId: 7 },
     healthModel: {
-      readinessTimeoutSec: 6,
+      // Seven vehicles start their containers on one computer.
+      readinessTimeoutSec: imageLayout === undefined ? 6 : 20,
       stableForSec: 0.5,
       probationSec: 1,
       maxRestarts: 2,
