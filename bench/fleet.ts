@@ -83,7 +83,10 @@ async function run({ vehicles, minutes }: Options, plane: ControlPlane, folder: 
   await publish(plane, folder);
   const rampSec = Math.ceil(vehicles / COMING_UP_PER_SEC);
   console.log(`${vehicles} vehicles come up over ${rampSec} s, then ${minutes} min are measured`);
+  await using stack = new AsyncDisposableStack();
   const simulator = startSimulator(plane, folder, { vehicles, rampSec });
+  // Also when the control plane does not answer any more.
+  stack.defer(async () => await simulator.stop());
   await using cloud = watchProcess(plane.pid);
   await using fleet = watchProcess(simulator.pid);
   const phase = async (name: string) => await Promise.all([cloud.mark(name), fleet.mark(name)]);

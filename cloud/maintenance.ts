@@ -15,7 +15,7 @@ export interface MaintenanceOptions {
 
 const SWEEP_MS = 5_000;
 const TRIM_MS = 600_000;
-const UPKEEP_MS = 15_000;
+const UPKEEP_MS = 10_000;
 /** After an outage of ours nobody was heard: vehicles get the time of two polls to say that they are there. */
 const FIRST_SWEEP_MS_MAX = 60_000;
 

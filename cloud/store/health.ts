@@ -30,14 +30,16 @@ const LATEST_SLOT = -1;
  */
 export async function saveHeartbeats(db: Db, heartbeats: readonly Heartbeat[], time: ViewTime): Promise<void> {
   if (heartbeats.length === 0) return;
+  const ids = heartbeats.map(({ vehicleId }) => vehicleId);
   await db.transaction().execute(async (trx) => {
     const { rows } = await sql<{ id: string }>`
       with beat as (
         select * from jsonb_to_recordset(${JSON.stringify(heartbeats)}::jsonb)
           as b ("vehicleId" text, at timestamptz, facts jsonb, safety jsonb, "rollbackReady" boolean)
       ), chosen as (
-        select v.id, v.offline_since from vehicles v join beat on beat."vehicleId" = v.id
-        where v.decommissioned_at is null and v.revoked_at is null
+        -- By name and not by a join, so that each is found by its key whatever the planner believes of the fleet.
+        select v.id, v.offline_since from vehicles v where v.id = any (${ids}::text[])
+          and v.decommissioned_at is null and v.revoked_at is null
         order by v.id for update of v
       ), touched as (
         update vehicles v set
