@@ -107,6 +107,8 @@ describe("drift, as vehicles report it", () => {
     const listed = (await api.ask("GET", "/vehicles?drifting=true&search=drift-")).body.data;
     const ids = listed.map(({ id }: { id: string }) => id);
     assert.ok(ids.includes("drift-4") && ids.includes("drift-5") && !ids.includes("drift-1"));
+    const metrics = (await api.ask("GET", "/metrics", { outside: true })).text;
+    assert.match(metrics, /muto_vehicle_drift\{drift="node-left"\} 3/);
     const well = (await api.ask("GET", "/vehicles?drifting=false&search=drift-")).body.data;
     assert.ok(!well.some(({ id }: { id: string }) => id === "drift-4"));
   });

@@ -29,6 +29,16 @@ export const getMetrics: Handler<"getMetrics"> = async (call, context) => {
       samples: counts.reasons.map(({ code, vehicles }) => ({ labels: { code }, value: vehicles })),
     },
     {
+      name: "muto_vehicle_drift",
+      help: "Vehicles in service whose stack does not keep an expectation, by kind of drift.",
+      samples: counts.drift.map(({ drift, vehicles }) => ({ labels: { drift }, value: vehicles })),
+    },
+    {
+      name: "muto_vehicles_drifting",
+      help: "Vehicles in service whose stack does not keep every expectation.",
+      samples: [{ labels: {}, value: counts.drifting }],
+    },
+    {
       name: "muto_rollouts",
       help: "Rollouts by status.",
       samples: rollouts.map(({ status, count }) => ({ labels: { status }, value: count })),

@@ -51,7 +51,7 @@ export async function appendVehicleEvents(
       'reasonCodes', to_jsonb(${reasonCodesSql(time.offlineBefore)}),
       'actualStack', case when v.actual_digest is null then null else jsonb_build_object(
         'name', v.actual_name, 'version', v.actual_version, 'manifestDigest', v.actual_digest) end,
-      'desiredRevision', v.desired_revision)
+      'desiredRevision', v.desired_revision, 'drifting', v.drift <> '[]'::jsonb)
     from vehicles v where v.id in (${vehicles}) order by v.id`.execute(db);
   await wake(db, "muto_feed");
 }

@@ -1069,6 +1069,8 @@ export interface VehicleChanged {
   readonly reasonCodes: ReasonCodeList;
   readonly actualStack: StackRef | null;
   readonly desiredRevision: Revision | null;
+  /** Whether its stack runs and does not keep every expectation. */
+  readonly drifting?: boolean;
 }
 
 export interface RolloutChanged {
