@@ -13,7 +13,9 @@ import {
   samplesOf,
 } from "./example-vehicle.ts";
 import { evaluateGates, type GateVerdict } from "./gates.ts";
+import { hear, standingLimits } from "./hear.ts";
 import { refuseUnacknowledged } from "./hold.ts";
+import type { ProviderSamples } from "./signals.ts";
 
 const gateway = [{ provider: "gateway", freshForSec: 2 }] as const;
 const allSources = { speed: gateway, mode: gateway, battery: gateway };
@@ -49,6 +51,25 @@ test("gates: H6: a wheel sensor fell silent while another keeps writing zero", (
   assert.deepEqual(refusalsOf(judge({ config: excused, samples: samplesOf(alive) })), [
     "DENY_MOVING:speed:out-of-bounds:14",
   ]);
+});
+
+test("gates: H6: an optional source that no longer knows its speed does not unsay that it moved", () => {
+  const wheels = { provider: "wheels", freshForSec: 2, optional: true };
+  const config = exampleConfig({ signals: { ...allSources, speed: [...gateway, wheels], yawRate: gateway } });
+  const limits = standingLimits(config, "wheels");
+  const moving = heardFor(config, "wheels", { kind: "muto.signals/v1", speedMps: 14 }, { endedSec: 5 });
+  const codes = (after: ProviderSamples) => {
+    const samples = samplesOf({ gateway: heardFor(config, "gateway", calmLine), wheels: after });
+    return refusalsOf(judge({ config, samples }));
+  };
+  const silenced = [
+    hear(moving, { kind: "muto.signals/v1", speedMps: null }, exampleNow, limits),
+    hear(moving, { kind: "malformed", keys: ["speedMps"] }, exampleNow, limits),
+    hear(moving, "malformed", exampleNow, limits),
+  ];
+  for (const after of silenced) assert.deepEqual(codes(after), ["DENY_MOVING:standstill:out-of-bounds:5"]);
+  const longAgo = heardFor(config, "wheels", { kind: "muto.signals/v1", speedMps: 14 }, { endedSec: 120 });
+  assert.deepEqual(codes(hear(longAgo, "malformed", exampleNow, limits)), []);
 });
 
 test("gates: a signal whose providers are all optional is still a signal", () => {

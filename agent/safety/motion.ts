@@ -53,10 +53,27 @@ function refuseUnsteady(context: GateContext, key: StandingKey, source: SignalSo
       return refuseShort(safety, provider, sinceMs === null ? -1 : takenMs - sinceMs, ageMs);
     }),
     ...excused.flatMap(({ provider, ageMs }) => {
-      const lastWords = context.samples.providers.get(provider)?.samples[key]?.value ?? 0;
-      return Math.abs(lastWords) < limit ? [] : refuseShort(safety, provider, ageMs ?? -1, ageMs);
+      const movedMs = lastMotionMs(context, provider, key, ageMs);
+      return movedMs === undefined ? [] : refuseShort(safety, provider, movedMs, ageMs);
     }),
   ];
+}
+
+/**
+ * How long ago an optional provider that is not seen last spoke of motion; undefined when its last words were of standing. What it
+ * took back or no longer knows does not unsay what it said before (H6).
+ */
+function lastMotionMs(
+  { config, samples, clock }: GateContext,
+  provider: string,
+  key: StandingKey,
+  ageMs: number | null,
+): number | undefined {
+  const heard = samples.providers.get(provider);
+  const lastWord = heard?.samples[key]?.value ?? null;
+  if (lastWord !== null) return Math.abs(lastWord) < limitOf(config.safety, key) ? undefined : (ageMs ?? -1);
+  const contradictedMs = heard?.contradictedMs ?? null;
+  return contradictedMs === null ? undefined : clock.monotonicMs - contradictedMs;
 }
 
 /** Also asked of an optional provider that fell silent: when its last words were of motion, they hold for `standstillSec`. */
