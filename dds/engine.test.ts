@@ -170,6 +170,28 @@ describe("quality of service", () => {
     assert.ok(asked().length >= 3);
   });
 
+  test("what is missing is asked for again while the writer is silent, ever more rarely, until it comes", () => {
+    const own = world();
+    const { samples } = own.subscribe("latched");
+    const peer = peerOf(own, "a");
+    peer.announce(60_000);
+    peer.publish(0x103, LATCHED);
+    own.seen.nowMs += 10;
+    peer.say((message) => message.heartbeat({ reader: 0x104, writer: 0x103, first: 1, last: 1, count: 1 }));
+    own.sent.length = 0;
+    const asked = () =>
+      own.sent.filter(
+        ({ submessages: [one] }) => one?.kind === "acknowledgement" && one.writer === 0x103 && one.set.members[0] === 1,
+      ).length;
+    own.pass(10_000);
+    const before = asked();
+    assert.ok(before >= 4 && before <= 8, `${before}`);
+    peer.data(0x103, 1, 0x104);
+    own.pass(10_000);
+    assert.equal(asked(), before);
+    assert.deepEqual(sequences(samples), [1]);
+  });
+
   test("what is missing is asked for, whole or in fragments, and a heartbeat is answered once", () => {
     const own = world();
     const { samples } = own.subscribe("latched");

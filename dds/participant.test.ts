@@ -44,6 +44,9 @@ describe("a participant", () => {
     await using first = await open(network);
     const came = Promise.withResolvers<void>();
     const left = Promise.withResolvers<void>();
+    using _failing = first.watch(() => {
+      throw new Error("at the change");
+    });
     using _watch = first.watch(() => (first.graph().participants.length > 0 ? came : left).resolve());
     const second = await open(network, { seed: 2 });
     await came.promise;

@@ -51,7 +51,7 @@ export interface Participant extends AsyncDisposable {
   /** Statistics of a topic by its ROS name; the rate is over the last `windowMs` (default 5000, at most 60000). */
   topic(name: string, windowMs?: number): TopicStatistics;
   counters(): ReceiveCounters;
-  /** Calls back when the graph may have changed: only a wake-up; ends when disposed. */
+  /** Calls back when the graph may have changed: only a wake-up, and there may be many; what it throws is logged. Ends when disposed. */
   watch(onChange: () => void): Disposable;
 }
 
@@ -105,7 +105,12 @@ export async function openParticipant(options: ParticipantOptions): Promise<Part
     ],
     send: (bytes, to) => send(socket, sending, bytes, to),
     onChange: () => {
-      for (const onChange of watchers) onChange();
+      for (const onChange of watchers)
+        try {
+          onChange();
+        } catch (error) {
+          logger.error("a watcher of the graph failed", { error });
+        }
     },
     onFault: (error) => logger.error("a subscriber failed at a sample", { error }),
   });
