@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { modelRelease } from "./model/release.ts";
-import { assign, drive, first, lastSays, passes, runs, second, vehicleOnFirst } from "./model/story.ts";
+import { assign, drive, first, lastSays, park, passes, runs, second, vehicleOnFirst } from "./model/story.ts";
 import { calmLine } from "./safety/example-vehicle.ts";
 import type { ModelVehicle } from "./model/vehicle.ts";
 
@@ -104,6 +104,60 @@ void describe("what goes wrong on the vehicle's own computer", () => {
     assert.ok(gate?.kind === "gate" && gate.problem === "not-acknowledged");
   });
 
+  void test("one bad sector under a release that only waits does not keep the active one from being repaired", async () => {
+    const vehicle = await vehicleOnFirst();
+    drive(vehicle);
+    assign(vehicle, second, 2);
+    await passes(vehicle, 20);
+    assert.equal(vehicle.state.staged?.manifestDigest, second.manifestDigest);
+    vehicle.kill();
+    vehicle.unreadable.add(second.manifestDigest);
+    for (const { instanceId } of vehicle.runtime.running()) vehicle.runtime.end(instanceId, 1);
+    await passes(vehicle, 20);
+    assert.equal(vehicle.runtime.running().length, 2);
+    runs(vehicle, first);
+    lastSays(vehicle, "blocked", "APPLY_FAILED");
+    assert.equal((await vehicle.agent().health()).stack?.version, "1.0.0");
+    vehicle.unreadable.clear();
+    park(vehicle);
+    await vehicle.settle();
+    runs(vehicle, second);
+  });
+
+  void test("a set in the middle of a change that cannot be read for a moment fails nothing; lost for good, it is left", async () => {
+    const vehicle = await vehicleOnFirst();
+    assign(vehicle, second, 2);
+    for (let count = 0; count < 200 && vehicle.state.trial?.phase !== "probation"; count++) await vehicle.pass();
+    vehicle.kill();
+    vehicle.unreadable.add(second.manifestDigest);
+    await passes(vehicle, 5);
+    assert.equal(vehicle.state.trial?.phase, "probation");
+    await passes(vehicle, 60);
+    runs(vehicle, first);
+    lastSays(vehicle, "rolled_back", "APPLY_FAILED", "ROLLBACK_APPLIED");
+  });
+
+  void test("a look that the disk refuses during a download ends none of the looks after it", async () => {
+    const vehicle = await vehicleOnFirst();
+    vehicle.networkHangs = true;
+    assign(vehicle, second, 2);
+    let downloading = vehicle.pass();
+    while (vehicle.hung === 0) {
+      if ((await Promise.race([downloading, turns(200)])) === undefined) break;
+      downloading = vehicle.pass();
+    }
+    vehicle.runtime.looksRefused = 1;
+    vehicle.agent().wake();
+    await turns(50);
+    assert.equal(vehicle.runtime.looksRefused, 0);
+    for (const { instanceId } of vehicle.runtime.running()) vehicle.runtime.end(instanceId, 1);
+    vehicle.agent().wake();
+    await downloading;
+    vehicle.networkHangs = false;
+    await passes(vehicle, 8);
+    assert.equal(vehicle.runtime.running().length, 2);
+  });
+
   void test("H8: in motion the dead workloads of a stack that fails are restarted, though the vehicle cannot be told", async () => {
     const vehicle = await vehicleOnFirst();
     assign(vehicle, second, 2);
@@ -127,6 +181,12 @@ async function acknowledging(vehicle: ModelVehicle): Promise<void> {
     vehicle.line = { ...calmLine, changeAcknowledged: vehicle.told.at(-1) ?? null };
     await passes(vehicle, 1);
   }
+}
+
+/** Lets everything that waits for nothing but its turn go on. */
+async function turns(count: number): Promise<undefined> {
+  for (let done = 0; done < count; done++) await Promise.resolve();
+  return undefined;
 }
 
 /** Passes that wait as the loop does, and how often each act was made. */

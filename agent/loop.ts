@@ -232,25 +232,33 @@ class ReconcileLoop implements Agent {
     const superseded = new AbortController();
     const done = new AbortController();
     const work = execute(this.#effects, step, AbortSignal.any([signal, superseded.signal])).finally(() => done.abort());
+    // What the disk refuses for a moment ends no look at the world: the next one is made all the same.
+    const look = () => this.#isSuperseded(step, AbortSignal.any([signal, done.signal])).catch(this.#undecided);
     const watch = async () => {
       while (!done.signal.aborted && !signal.aborted) {
         const woken = await this.#wake.wait(RESTLESS_MS, AbortSignal.any([signal, done.signal]));
         if (woken === "aborted") return;
-        const next = await this.#plan();
-        if (isSameWork(next.step, step)) continue;
-        // A look disturbs nobody, so nothing is given up for it.
-        if (next.step.kind === "probe") {
-          await execute(this.#effects, next.step, AbortSignal.any([signal, done.signal]));
-          continue;
-        }
-        superseded.abort();
-        return;
+        if (await look()) return superseded.abort();
       }
     };
-    await Promise.all([work, watch().catch((error: unknown) => this.#afterRefusal(error))]);
+    await Promise.all([work, watch()]);
     // Whatever rang while the step ended is looked at in the next pass.
     if (!superseded.signal.aborted) this.#wake.ring();
   }
+
+  /** Whether something else has become more urgent than a long step. A look disturbs nobody, so nothing is given up for it. */
+  async #isSuperseded(step: Step, signal: AbortSignal): Promise<boolean> {
+    const next = await this.#plan();
+    if (isSameWork(next.step, step)) return false;
+    if (next.step.kind !== "probe") return true;
+    await execute(this.#effects, next.step, signal);
+    return false;
+  }
+
+  readonly #undecided = (error: unknown): false => {
+    this.#afterRefusal(error);
+    return false;
+  };
 
   /** Brings the next look at the probes forward; what has changed, if it matters, the look says. Once until then: graphs chatter. */
   #graphChanged(): void {

@@ -1,11 +1,13 @@
+import { DiskError } from "@muto/kit/disk";
 import type { GateContext } from "./safety/context.ts";
 import { isAcknowledged } from "./safety/acknowledgement.ts";
 import { judgeClock } from "./safety/clock-trust.ts";
 import { evaluateGates } from "./safety/gates.ts";
 import { isMetered } from "./safety/metered.ts";
 import { noSamples, type SignalSamples } from "./safety/signals.ts";
+import { storageEvidence } from "./effects/fetch.ts";
 import type { Releases } from "./effects/releases.ts";
-import type { Memory } from "./memory.ts";
+import { withEntry, withoutEntry, type Memory } from "./memory.ts";
 import { clockNow } from "./offers.ts";
 import type { Gates, KnownRelease, Observed } from "./reconcile/observed.ts";
 import { neededMb } from "./reconcile/preparing.ts";
@@ -83,21 +85,42 @@ export function gateContext(
 }
 
 async function knownReleases(
-  { store, releases, memory }: ObserveServices,
+  services: ObserveServices,
   wanted: string | undefined,
 ): Promise<ReadonlyMap<string, KnownRelease>> {
+  const { store } = services;
   const named = namedSets(store.state);
   const known = new Map<string, KnownRelease>();
   for (const digest of new Set([...named, ...(wanted === undefined ? [] : [wanted])])) {
+    const release = await readRelease(services, digest, named.has(digest));
+    if (release !== undefined) known.set(digest, release);
+  }
+  return known;
+}
+
+/** A release that the disk does not give out is unknown for now, and noted; one bad sector must not keep others from being kept up. */
+async function readRelease(
+  { releases, memory, clock, logger }: ObserveServices,
+  digest: string,
+  prepared: boolean,
+): Promise<KnownRelease | undefined> {
+  const before = memory.seen.unreadable.get(digest);
+  try {
     const release = await releases.get(digest);
-    if (release === undefined) continue;
-    const prepared = named.has(digest);
+    if (release === undefined) return undefined;
     const isWhole = prepared && !memory.seen.damaged.has(digest);
     const archiveBytes = release.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const missing = isWhole ? [] : await releases.missing(digest);
-    known.set(digest, { manifest: release.manifest, archiveBytes, missing, prepared });
+    if (before !== undefined) memory.update((seen) => ({ unreadable: withoutEntry(seen.unreadable, digest) }));
+    return { manifest: release.manifest, archiveBytes, missing, prepared };
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    if (before !== undefined) return undefined;
+    logger.error("release cannot be read", { set: digest, code: error.code });
+    const noted = { sinceMs: clock.monotonicMs(), evidence: storageEvidence("content", error) };
+    memory.update((seen) => ({ unreadable: withEntry(seen.unreadable, digest, noted) }));
+    return undefined;
   }
-  return known;
 }
 
 /** A set gets its name only after it was prepared and hashed. */

@@ -1,3 +1,4 @@
+import { DiskError } from "@muto/kit/disk";
 import type { RepairAct, CleanAct, Step, StepOf } from "../reconcile/step.ts";
 import { LIMITS } from "../reconcile/limits.ts";
 import { act, startWorkload, stopInstance, type ChangeServices } from "./change.ts";
@@ -81,19 +82,25 @@ async function clean(services: ChangeServices, what: CleanAct): Promise<void> {
       return stopInstance(services, what);
     case "record":
       return services.store.record(what.record);
-    case "sweep": {
-      const swept = what.keep.join(" ");
-      const { setsRemoved, blobsRemoved, bytesFreed } = await services.sets.sweep(
-        what.keep,
-        async (digest) => (await services.releases.get(digest))?.blobs,
-      );
-      await services.runtime.sweep?.(what.keep);
-      services.releases.recheck();
-      services.memory.update(() => ({ swept }));
-      if (setsRemoved + blobsRemoved > 0) services.logger.info("cleaned up", { setsRemoved, blobsRemoved, bytesFreed });
-      return;
-    }
+    case "sweep":
+      return sweep(services, what.keep);
   }
+}
+
+/** What the disk does not let go of now is removed after the next change; it must not stand in the way of that change. */
+async function sweep(services: ChangeServices, keep: readonly string[]): Promise<void> {
+  const { sets, releases, runtime, memory, logger } = services;
+  try {
+    const swept = await sets.sweep(keep, async (digest) => (await releases.get(digest))?.blobs);
+    await runtime.sweep?.(keep);
+    const { setsRemoved, blobsRemoved, bytesFreed } = swept;
+    if (setsRemoved + blobsRemoved > 0) logger.info("cleaned up", { setsRemoved, blobsRemoved, bytesFreed });
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    logger.warn("cleaning was refused", { code: error.code });
+  }
+  releases.recheck();
+  memory.update(() => ({ swept: keep.join(" ") }));
 }
 
 /** Steps that touch nothing that runs may be given up as soon as something more urgent is to be done. */

@@ -47,15 +47,26 @@ export function createTailKeeper(
     return digest;
   };
 
+  /** One bad file must not keep the others here. */
+  const readable = async (digest: string): Promise<Uint8Array | undefined> => {
+    try {
+      return await disk.read(pathOf(digest));
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      logger.warn("output tail cannot be read", { code: error.code });
+      return undefined;
+    }
+  };
+
   return {
     keep: async (set, reasonCode) => {
       if (tailBytesMax === 0) return [];
       const evidence: Evidence[] = [];
       for (const { instanceId, workload, set: own } of await runtime.inspect()) {
         if (own !== set) continue;
-        const bytes = await runtime.collect(instanceId, tailBytesMax);
-        if (bytes.byteLength === 0) continue;
         try {
+          const bytes = await runtime.collect(instanceId, tailBytesMax);
+          if (bytes.byteLength === 0) continue;
           const digest = await store(bytes);
           evidence.push({ kind: "output-tail", reasonCode, workload, digest, bytes: bytes.byteLength });
         } catch (error) {
@@ -67,7 +78,7 @@ export function createTailKeeper(
     },
     oldest: async () => {
       for (const digest of await known()) {
-        const bytes = await disk.read(pathOf(digest));
+        const bytes = await readable(digest);
         if (bytes !== undefined && digestOf(bytes) === digest) return { digest, bytes };
         await forget(digest);
       }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemClock } from "@muto/kit/clock";
+import { DiskError } from "@muto/kit/disk";
 import { TOPICS } from "@muto/spec";
 import type { CloudClient, Polled } from "./cloud-client.ts";
 import { decoder, encoder, fakeCloud, health, offer, openVehicle, own, unchanged } from "./example-link.ts";
@@ -57,6 +58,27 @@ test(
     vehicleState.isOfferTaken = true;
     const count = vehicle.cloud.values("poll").length;
     assert.equal(JSON.parse(await vehicle.cloud.called("poll", count + 2)).etag, '"7"');
+  },
+);
+
+test(
+  "link: a disk that refuses a heartbeat or a tail ends neither the link nor the agent",
+  { timeout: LIMIT_MS },
+  async () => {
+    const refusing = { left: 2 };
+    const refuse = () => {
+      refusing.left -= 1;
+      if (refusing.left >= 0) throw new DiskError("EIO", "read", "/tail");
+    };
+    await using vehicle = await openVehicle({
+      pollMs: 5,
+      healthMs: 5,
+      health: async () => (refuse(), health),
+      tails: { oldest: async () => (refuse(), undefined), forget: async () => {} },
+    });
+    await vehicle.cloud.called("health", 2);
+    await vehicle.cloud.called("poll", 4);
+    assert.ok(refusing.left < 0);
   },
 );
 

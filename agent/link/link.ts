@@ -1,5 +1,6 @@
 import { backoffMs } from "@muto/kit/backoff";
 import { timestamp, type Clock } from "@muto/kit/clock";
+import { DiskError } from "@muto/kit/disk";
 import { JournalError } from "@muto/kit/journal";
 import type { Logger } from "@muto/kit/logger";
 import type { Random } from "@muto/kit/random";
@@ -104,7 +105,7 @@ export function createLink(options: LinkOptions): Link {
   };
   const post = async (stop: AbortSignal) => {
     await unlessFaulted(options, () => sender.post(stop));
-    if (outbox.waiting === 0) await sendTails(options, stop);
+    if (outbox.waiting === 0) await unlessRefused(options, "output tails stay here", () => sendTails(options, stop));
   };
 
   return {
@@ -192,7 +193,11 @@ async function beat(options: LinkOptions, session: () => MqttSession | undefined
   const { qos, retain, payloadBytesMax } = TOPICS.healthReports;
   const topic = TOPICS.healthReports.format({ tenant, vehicleId });
   while (!stop.aborted) {
-    const report = await health();
+    const report = await unlessRefused(options, "heartbeat is left out", health);
+    if (report === undefined) {
+      await clock.sleep(healthMs, stop);
+      continue;
+    }
     const payload = new TextEncoder().encode(JSON.stringify(report));
     const broker = session();
     const isSmall = payload.byteLength <= payloadBytesMax;
@@ -256,6 +261,21 @@ async function unlessFaulted({ logger }: LinkOptions, work: () => Promise<void>)
   } catch (error) {
     if (!(error instanceof JournalError)) throw error;
     logger.error("outbox cannot be used", { error });
+  }
+}
+
+/** What a disk refuses at this moment is left out; nothing here is worth the end of the agent. */
+async function unlessRefused<T>(
+  { logger }: LinkOptions,
+  message: string,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    logger.warn(message, { code: error.code });
+    return undefined;
   }
 }
 

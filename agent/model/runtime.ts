@@ -1,3 +1,4 @@
+import { DiskError } from "@muto/kit/disk";
 import type { Probe, Workload } from "@muto/spec";
 import type {
   Instance,
@@ -35,6 +36,8 @@ export class ModelRuntime implements Runtime, Prober {
   readonly history: string[] = [];
   /** Probes that cannot be met by any stack just now (a garage without GNSS). */
   readonly unmeetable = new Set<string>();
+  /** So many looks at what runs are refused, as by a full table of open files. */
+  looksRefused = 0;
   readonly graph = new ModelGraph();
   /** Called before anything is started or stopped. */
   onTouch: (what: "start" | "stop", set: string, workload: string) => void = () => {};
@@ -134,6 +137,10 @@ export class ModelRuntime implements Runtime, Prober {
 
   async inspect(): Promise<readonly Instance[]> {
     this.#world.call();
+    if (this.looksRefused > 0) {
+      this.looksRefused -= 1;
+      throw new DiskError("EMFILE", "list", "/runs");
+    }
     return [...this.#instances.values()].map((instance) => ({ ...instance, ...this.#deathsOf(instance) }));
   }
 

@@ -39,6 +39,8 @@ export class ModelVehicle {
   readonly registry = new Map<string, Uint8Array>();
   readonly journal: JournalRecord[] = [];
   readonly told: (string | null)[] = [];
+  /** Blobs on bad sectors. */
+  readonly unreadable = new Set<string>();
   /** Told without the file. */
   readonly heard: (string | null)[] = [];
   /** The file that tells the vehicle of a change cannot be written. */
@@ -242,7 +244,11 @@ export class ModelVehicle {
     const { blobs } = this;
     const store: ContentStore = {
       has: async (digest) => (this.call(), blobs.has(digest)),
-      sizeBytes: async (digest) => (this.call(), blobs.get(digest)?.byteLength),
+      sizeBytes: async (digest) => {
+        this.call();
+        if (this.unreadable.has(digest)) throw new DiskError("EIO", "read", digest);
+        return blobs.get(digest)?.byteLength;
+      },
       begin: async (content) => {
         this.call();
         const chunks: Uint8Array[] = [];

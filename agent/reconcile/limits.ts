@@ -42,6 +42,8 @@ export const LIMITS = {
   acknowledgementRetryMs: 30_000,
   meteredRecheckMs: 30_000,
   diskRecheckMs: 15_000,
+  /** A set in the middle of a change that cannot be read for so long is lost; a table of open files that is full is not. */
+  unreadableMsMax: 30_000,
   /** No workload of a set that is committed ended unexpectedly within this time. */
   quietBeforeCommitMs: 5_000,
   /** Progress of a probation is made durable this often; a power cut loses no more. */

@@ -1,4 +1,4 @@
-import type { Evidence, ProbeProblem, StackManifest } from "@muto/spec";
+import type { Evidence, ProbeProblem, StackManifest, StorageEvidence } from "@muto/spec";
 import type { Instance, ProbeSeen } from "../ports.ts";
 import type { GateVerdict } from "../safety/gates.ts";
 import type { BlobRef } from "./step.ts";
@@ -71,6 +71,8 @@ export interface Seen {
   readonly damaged: ReadonlySet<string>;
   /** Wall time at which that was noticed, by manifest digest. */
   readonly damagedSince: ReadonlyMap<string, number>;
+  /** Releases whose manifests are here and cannot be read just now, by manifest digest. */
+  readonly unreadable: ReadonlyMap<string, Unreadable>;
   readonly probes: ProbeSightings;
   /** How the set that became ready keeps what its probes expect. */
   readonly upkeep: Upkeep;
@@ -87,6 +89,11 @@ export interface Trouble {
   /** Final for these bytes: trying again cannot help. */
   readonly final: boolean;
   readonly evidence: readonly Evidence[];
+}
+
+export interface Unreadable {
+  readonly sinceMs: number;
+  readonly evidence: StorageEvidence;
 }
 
 export interface Announced {
@@ -165,6 +172,7 @@ export const NOTHING_SEEN: Seen = {
   verifiedMs: new Map(),
   damaged: new Set(),
   damagedSince: new Map(),
+  unreadable: new Map(),
   probes: NO_SIGHTINGS,
   upkeep: NO_UPKEEP,
   graphChangedMs: null,

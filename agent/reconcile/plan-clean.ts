@@ -19,6 +19,8 @@ export function planClean(desired: Desired, observed: Observed): readonly Step[]
   if (staged !== null && staged.manifestDigest !== wantedDigest(desired)) {
     return [{ kind: "clean", gate: "none", act: { do: "record", record: { kind: "unstaged" } } }];
   }
+  // What a set needs cannot be known while its manifest cannot be read, and then nothing is thrown away.
+  if (seen.unreadable.size > 0) return [];
   const keep = keptSets(observed, desired);
   const running = new Set(instances.map(({ set }) => set));
   const all = [...new Set([...keep, ...running])].toSorted();

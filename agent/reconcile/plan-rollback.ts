@@ -3,6 +3,7 @@ import { keptEvidence } from "./evidence.ts";
 import { LIMITS } from "./limits.ts";
 import type { Observed } from "./observed.ts";
 import { announceOptions, unheardEvidence } from "./announcing.ts";
+import { unreadInChange } from "./preparing.ts";
 import { isLookDue, judgeReadiness, seconds, untilNextLookMs } from "./readiness.ts";
 import { elapsedMs, isForced, type Rollback, type SetRef } from "./state.ts";
 import type { ChangeAct, GateNeed, Hold, Step, WakeWhen } from "./step.ts";
@@ -117,7 +118,10 @@ function planReturn(rollback: Rollback, observed: Observed): readonly Step[] {
   const { to } = rollback;
   if (to === null) return [ended(rollback, observed, "failed", [])];
   const manifest = observed.releases.get(to.manifestDigest)?.manifest;
-  if (manifest === undefined) return [ended(rollback, observed, "failed", [goneEvidence()])];
+  if (manifest === undefined) {
+    const unread = unreadInChange(to.manifestDigest, observed, "rollback");
+    return [unread ?? ended(rollback, observed, "failed", [goneEvidence()])];
+  }
   if (rollback.since.bootId !== observed.now.bootId) {
     return [rollingBack({ do: "record", record: { kind: "rollback-phase", phase: rollback.phase, at: observed.now } })];
   }

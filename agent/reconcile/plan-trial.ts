@@ -4,6 +4,7 @@ import { wantedDigest } from "./desired.ts";
 import { keptCause } from "./evidence.ts";
 import { LIMITS } from "./limits.ts";
 import type { KnownRelease, Observed } from "./observed.ts";
+import { unreadInChange } from "./preparing.ts";
 import {
   hangingInstance,
   isLookDue,
@@ -27,7 +28,9 @@ export function planTrial(trial: Trial, desired: Desired, observed: Observed): r
   }
   if (trial.reboots >= LIMITS.trialReboots) return [failed(trial, observed, rebootCause(trial))];
   const release = observed.releases.get(trial.set.manifestDigest);
-  if (release === undefined) return [failed(trial, observed, missingCause())];
+  if (release === undefined) {
+    return [unreadInChange(trial.set.manifestDigest, observed, "switch") ?? failed(trial, observed, missingCause())];
+  }
   switch (trial.phase) {
     case "stopping":
       return planStopping(trial, observed);

@@ -27,9 +27,25 @@ export function preparationOf(set: SetRef, known: KnownRelease, observed: Observ
 }
 
 export function fetching(set: SetRef, observed: Observed): readonly Step[] {
-  const wait = storageHold(set, observed) ?? networkHold(observed, set.manifestDigest);
+  const wait = unreadHold(set, observed) ?? storageHold(set, observed) ?? networkHold(observed, set.manifestDigest);
   if (wait !== undefined) return [wait];
   return [{ kind: "fetchRelease", repository: set.repository, digest: set.manifestDigest }];
+}
+
+/** It is here, and the disk does not give it out: nobody else can help. */
+function unreadHold({ manifestDigest }: SetRef, { seen }: Observed): Hold | undefined {
+  const evidence = seen.unreadable.get(manifestDigest)?.evidence;
+  if (evidence === undefined) return undefined;
+  const wakeWhen: WakeWhen = { afterMs: LIMITS.diskRecheckMs, on: ["disk", "assignment"] };
+  return holding("blocked", "verify", [evidence.reasonCode], [evidence], wakeWhen);
+}
+
+/** In the middle of a change: it may be readable again in a moment, and until then nothing is decided. */
+export function unreadInChange(digest: string, { now, seen }: Observed, phase: Hold["phase"]): Hold | undefined {
+  const unread = seen.unreadable.get(digest);
+  if (unread === undefined || now.monotonicMs - unread.sinceMs >= LIMITS.unreadableMsMax) return undefined;
+  const wakeWhen: WakeWhen = { afterMs: LIMITS.stopRetryMs, on: ["disk", "runtime"] };
+  return holding("applying", phase, [], [unread.evidence], wakeWhen);
 }
 
 /** Trouble of the network is retried without limit and never leads anywhere but to the next try: nothing has changed yet. */
