@@ -98,6 +98,34 @@ test("technician: whoever watches is woken by a hold", { timeout: 10_000 }, asyn
   assert.equal((await readHold(opened.folder)).kind, "document");
 });
 
+test("technician: a confirmation from before this process counts for nothing, however long it was made for (H6)", async () => {
+  await using opened = await openFolder();
+  const boot = { id: async () => bootId };
+  const time = { monotonicMs: 1_000, uptimeMs: 5_000_000 };
+  const clock = { ...systemClock(), monotonicMs: () => time.monotonicMs, wallMs: () => wallMs };
+  const uptime = () => time.uptimeMs;
+  const confirm = async () => {
+    const standing = makeStanding("anna", 600_000, { bootId, uptimeMs: time.uptimeMs, wallMs });
+    assert.ok(standing !== undefined);
+    await writeStanding(opened.folder, standing);
+  };
+  const open = () => createTechnicianReader({ ...opened.folder, clock, boot, uptime });
+  const pass = (ms: number) => {
+    time.monotonicMs += ms;
+    time.uptimeMs += ms;
+  };
+  const before = open();
+  pass(1_000);
+  await confirm();
+  pass(1_000);
+  assert.notEqual((await before.read()).standing, null);
+  const after = open();
+  assert.equal((await after.read()).standing, null);
+  pass(1_000);
+  await confirm();
+  assert.notEqual((await after.read()).standing, null, "the technician says so again");
+});
+
 test("technician: the computer's uptime does not go back", () => {
   const uptime = systemUptime();
   const first = uptime();

@@ -13,13 +13,20 @@ export interface TechnicianReaderOptions extends TechnicianFolder {
 /** A person notices a delay of a second and no more; two calls to the file system a second cost nothing. */
 const POLL_MS = 1_000;
 
-/** Reads the technician's files anew each time, and looks at them once a second on behalf of whoever watches. */
+/**
+ * Reads the technician's files anew each time, and looks at them once a second on behalf of whoever watches. A confirmation that is
+ * older than the reader counts for nothing: whatever contradicted it before was said to a process that is gone, and a
+ * vehicle that drove after it was confirmed standing must not be taken for a standing one by the next process (H6).
+ */
 export function createTechnicianReader(options: TechnicianReaderOptions): TechnicianReader {
   const { clock, boot, uptime } = options;
+  const hearsSinceMs = clock.monotonicMs();
   return {
     read: async () => {
       const now = { bootId: await boot.id(), uptimeMs: uptime() };
-      return readTechnician(options, { ...now, monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+      const says = await readTechnician(options, { ...now, monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+      const isOlder = says.standing !== null && says.standing.madeMs < hearsSinceMs;
+      return isOlder ? { ...says, standing: null } : says;
     },
     watch: (onChange) => {
       const stop = new AbortController();
