@@ -92,6 +92,15 @@ check("on the way to a new release", {
     { wants: B, ...runsA, staged: B, state: { quarantine: barred(true) } },
     "hold failed hold CRASH_LOOP_DETECTED",
   ],
+  "another failure could not be remembered (H15)": [
+    {
+      wants: B,
+      ...runsA,
+      staged: B,
+      state: { quarantine: Array.from({ length: 62 }, (_, index) => failedOnce(index)) },
+    },
+    "hold failed hold DESIRED_STATE_REJECTED",
+  ],
   "an operator lifted the quarantine": [{ wants: B, ...runsA, state: { quarantine: barred(false) } }, "download 2.0.0"],
 });
 
@@ -228,3 +237,14 @@ void test("all refusing gates are reported together, each once", () => {
   assert.deepEqual(step.reasons, ["DENY_MOVING", "DENY_AUTONOMOUS_MODE", "DENY_LOCAL_HOLD"]);
   assert.equal(step.evidence.length, 3);
 });
+
+function failedOnce(index: number) {
+  const manifestDigest = `sha256:${String(index).padStart(64, "0")}`;
+  return {
+    manifestDigest,
+    sinceMs: NOW.wallMs,
+    reasonCodes: ["READINESS_TIMEOUT"],
+    attempts: 1,
+    barred: true,
+  } as const;
+}

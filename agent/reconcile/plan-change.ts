@@ -1,4 +1,4 @@
-import type { Assignment, Evidence } from "@muto/spec";
+import type { Assignment, Evidence, ReasonCode } from "@muto/spec";
 import { announceOptions } from "./announcing.ts";
 import { findMisfit } from "./compatibility.ts";
 import type { Desired } from "./desired.ts";
@@ -7,7 +7,7 @@ import { holding, onAssignment } from "./holding.ts";
 import type { Observed } from "./observed.ts";
 import { settledStep } from "./plan-settled.ts";
 import { fetching, preparationOf } from "./preparing.ts";
-import { isBarred, nextAttempt, type SetRef, type Trial } from "./state.ts";
+import { hasRoomToFail, isBarred, nextAttempt, type Quarantined, type SetRef, type Trial } from "./state.ts";
 import { isFreshlyVerified, isTargetVerified } from "./verified.ts";
 import type { ChangeAct, GateNeed, Hold, Step, VerifyAct, WakeWhen } from "./step.ts";
 
@@ -35,6 +35,7 @@ function planWanted(desired: Desired, observed: Observed): readonly Step[] {
   const wanted = assignment.stack.manifestDigest;
   if (state.active?.manifestDigest === wanted) return settledStep(observed);
   if (isBarred(state, wanted)) return [barredHold(state, wanted)];
+  if (!hasRoomToFail(state, wanted)) return [fullHold(state)];
   const { release } = desired;
   if (!release.ok) return [holding("failed", "verify", [release.reasonCode], release.evidence, onAssignment())];
   return planPreparation(assignment, desired, observed);
@@ -113,9 +114,22 @@ function setOf({ stack, desiredStateRevision, sequence, repository }: Assignment
 function barredHold(state: Observed["state"], digest: string): Hold {
   const entry = state.quarantine.find(({ manifestDigest }) => manifestDigest === digest);
   const reasons = entry?.reasonCodes ?? [];
-  const since = new Date(entry?.sinceMs ?? 0).toISOString();
   const reasonCode = reasons[0] ?? "APPLY_FAILED";
-  return holding("failed", "hold", reasons, [{ kind: "quarantine", reasonCode, digest, since }], onAssignment());
+  const evidence = entry === undefined ? [] : [quarantineEvidence(entry, reasonCode)];
+  return holding("failed", "hold", reasons, evidence, onAssignment());
+}
+
+/** So many releases failed here that one more could not be remembered; an operator's retry of any of them makes room. */
+function fullHold({ quarantine }: Observed["state"]): Hold {
+  const reasonCode = "DESIRED_STATE_REJECTED";
+  const evidence = quarantine.slice(0, FULL_SHOWN).map((entry) => quarantineEvidence(entry, reasonCode));
+  return holding("failed", "hold", [reasonCode], evidence, onAssignment());
+}
+
+const FULL_SHOWN = 8;
+
+function quarantineEvidence({ manifestDigest: digest, sinceMs }: Quarantined, reasonCode: ReasonCode): Evidence {
+  return { kind: "quarantine", reasonCode, digest, since: new Date(sinceMs).toISOString() };
 }
 
 /** The control plane renews expired assignments at contact while they are wanted, so this waits rather than fails. */

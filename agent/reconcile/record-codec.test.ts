@@ -6,7 +6,7 @@ import { exits, NOW, refOf, releaseA, releaseB, rollbackOf, trialOf } from "../m
 import { modelOffer } from "../model/verifier.ts";
 import { encodeRecord, parseRecord, snapshotRecord } from "./record-codec.ts";
 import { applyRecord, type JournalRecord } from "./records.ts";
-import { EMPTY_STATE, type AgentState } from "./state.ts";
+import { EMPTY_STATE, hasRoomToFail, QUARANTINE_MAX, type AgentState } from "./state.ts";
 
 const assignment = modelAssignment(releaseB, 7);
 const set = refOf(releaseB);
@@ -147,6 +147,23 @@ void test("what a return could not wait for joins its cause, once", () => {
   const twice = applyRecord(applyRecord(begun, phase), phase);
   const before = begun.rollback?.cause.evidence ?? [];
   assert.deepEqual(twice.rollback?.cause.evidence, [...before, item]);
+});
+
+void test("H15: no failed release is forgotten to make room for another; one that was lifted is", () => {
+  const digestOf = (index: number) => `sha256:${String(index).padStart(64, "0")}`;
+  const entry = (index: number, barred: boolean) => {
+    return { manifestDigest: digestOf(index), sinceMs: index, reasonCodes: [], attempts: 1, barred } as const;
+  };
+  const quarantine = Array.from({ length: QUARANTINE_MAX }, (_, index) => entry(index, index !== 40));
+  const begun = applyRecord({ ...EMPTY_STATE, quarantine }, records["rollback-begun"]);
+  const ended = applyRecord(begun, records["rollback-ended"]);
+  assert.equal(ended.quarantine.length, QUARANTINE_MAX);
+  assert.ok(ended.quarantine.some(({ manifestDigest }) => manifestDigest === digestOf(0)));
+  assert.ok(ended.quarantine.every(({ manifestDigest }) => manifestDigest !== digestOf(40)));
+  const full = quarantine.slice(0, QUARANTINE_MAX - 1).filter(({ barred }) => barred);
+  assert.equal(hasRoomToFail({ ...EMPTY_STATE, quarantine: full }, digestOf(99)), false);
+  assert.equal(hasRoomToFail({ ...EMPTY_STATE, quarantine: full }, digestOf(1)), true, "it is on the list already");
+  assert.equal(hasRoomToFail({ ...EMPTY_STATE, quarantine: full.slice(1) }, digestOf(99)), true);
 });
 
 void test("a workload that was stopped because it hung counts once, and stays told from one that ended by itself (H24)", () => {

@@ -240,7 +240,15 @@ function bar(
   const { manifestDigest } = set;
   const attempts = (quarantine.find((entry) => entry.manifestDigest === manifestDigest)?.attempts ?? 0) + 1;
   const others = quarantine.filter((entry) => entry.manifestDigest !== manifestDigest);
-  return [...others, { manifestDigest, sinceMs, reasonCodes, attempts, barred: true }].slice(-QUARANTINE_MAX);
+  const entry = { manifestDigest, sinceMs, reasonCodes, attempts, barred: true };
+  return [...withRoom(others), entry];
+}
+
+/** Only what may be tried again is forgotten, the oldest first. No change begins without room, so the last resort is none. */
+function withRoom(quarantine: readonly Quarantined[]): readonly Quarantined[] {
+  if (quarantine.length < QUARANTINE_MAX) return quarantine;
+  const lifted = quarantine.find(({ barred }) => !barred);
+  return lifted === undefined ? quarantine.slice(1) : quarantine.filter((entry) => entry !== lifted);
 }
 
 /** Counted once, however often the same end, or the same deaths, are seen. */

@@ -200,6 +200,8 @@ export interface Reported {
 }
 
 export const QUARANTINE_MAX = 64;
+/** Places for what is committed already and may still fail. */
+const QUARANTINE_RESERVE = 2;
 export const EXITS_MAX = 256;
 export const EVIDENCE_KEPT_MAX = 32;
 
@@ -241,6 +243,15 @@ export function isForced(rollback: Rollback | null): boolean {
 
 export function isBarred(state: AgentState, manifestDigest: string): boolean {
   return state.quarantine.some((entry) => entry.manifestDigest === manifestDigest && entry.barred);
+}
+
+/**
+ * Whether another failure could be remembered. While it could not, no release is tried that is not on the list already: forgetting
+ * one that failed would let a mere re-issue run it again (H15).
+ */
+export function hasRoomToFail(state: AgentState, manifestDigest: string): boolean {
+  if (state.quarantine.some((entry) => entry.manifestDigest === manifestDigest)) return true;
+  return state.quarantine.filter(({ barred }) => barred).length < QUARANTINE_MAX - QUARANTINE_RESERVE;
 }
 
 /** Which tries of this release this would be, counted from 1. */
