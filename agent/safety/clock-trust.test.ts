@@ -77,6 +77,26 @@ test("clock: a computer that slept for a week looks ahead until its next contact
   assert.deepEqual(judgeClock(polled, awake), { trusted: true, nowMs: issued + 7 * DAY_MS });
 });
 
+test("clock: what two clocks drift apart in a day is nothing to write down, a minute of sleep is", () => {
+  const known = contacted(issued);
+  let learnt = known;
+  const writes: number[] = [];
+  for (let ms = 30_000; ms < DAY_MS; ms += 30_000) {
+    // Twenty parts in a million, and a Date header that counts whole seconds.
+    const serverDateMs = issued + Math.floor((ms * 1.000_02) / 1_000) * 1_000;
+    const next = learnFromContact(learnt, { issuedAtMs: undefined, serverDateMs }, at(issued + ms, ms));
+    if (next.anchor !== learnt.anchor) writes.push(ms);
+    learnt = next;
+  }
+  assert.deepEqual(writes, []);
+  const slept = learnFromContact(
+    learnt,
+    { issuedAtMs: undefined, serverDateMs: issued + DAY_MS + 90_000 },
+    at(0, DAY_MS),
+  );
+  assert.notEqual(slept.anchor, learnt.anchor);
+});
+
 test("clock: behind the newest document it is wrong, within ten minutes it is merely imprecise", () => {
   const known = contacted(issued);
   assert.deepEqual(judgeClock(known, at(0, HOUR_MS)), { trusted: false, problem: "behind", nowMs: issued + HOUR_MS });

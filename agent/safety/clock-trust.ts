@@ -80,11 +80,14 @@ function anchorFrom(before: TimeKnowledge, contact: Contact, now: ClockNow): Tim
   return { issuedAtMs, ageMs: Math.max(0, ageMs), monotonicMs: now.monotonicMs, bootId: now.bootId };
 }
 
+/** What two good clocks drift apart between contacts is no sleep, and knowledge that changes is written to the disk. */
+const AGED_MS_MIN = 60_000;
+
 /** A computer that slept learns from the server's Date that more time has passed; it can only make the clock look righter. */
 function agedBy({ serverDateMs }: Contact, anchor: TimeAnchor | null, now: ClockNow): TimeAnchor | null {
   if (anchor === null || serverDateMs === undefined || anchor.bootId !== now.bootId) return anchor;
   const ageMs = serverDateMs - anchor.issuedAtMs - elapsedMs(anchor, now);
-  return ageMs > anchor.ageMs ? { ...anchor, ageMs } : anchor;
+  return ageMs > anchor.ageMs + AGED_MS_MIN ? { ...anchor, ageMs } : anchor;
 }
 
 function isAhead(anchor: TimeAnchor, now: ClockNow): boolean {
