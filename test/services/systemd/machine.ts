@@ -45,10 +45,11 @@ export async function bootMachine(prepare: (root: string) => void = () => {}): P
       ["-q", "-b", "-D", root, "--register=no", "--keep-unit", "--console=pipe", "--private-network"],
       { stdio: "ignore" },
     );
-    const enter = ["nsenter", "-t", String(await firstProcess(container)), "-m", "-p", "-u", "-i", "-n", "-C", "--"];
+    const first = await firstProcess(container);
+    const enter = ["nsenter", "-t", String(first), "-m", "-p", "-u", "-i", "-n", "-C", "--"];
     const machine = machineAt(root, enter);
     await booted(machine);
-    return { ...machine, [Symbol.asyncDispose]: () => end(container, folder, root) };
+    return { ...machine, [Symbol.asyncDispose]: () => end(container, first, { folder, root }) };
   } catch (error) {
     await execute("umount", ["-l", root]);
     rmSync(folder, { recursive: true });
@@ -110,9 +111,14 @@ async function booted(machine: Pick<Machine, "run">): Promise<void> {
   throw new Error(`systemd did not come up: ${said}`);
 }
 
-async function end(container: ChildProcess, folder: string, root: string): Promise<void> {
+/** With the first process of its own process namespace everything in it ends, whoever started it. */
+async function end(
+  container: ChildProcess,
+  first: number,
+  { folder, root }: { readonly folder: string; readonly root: string },
+): Promise<void> {
   const exited = new Promise((resolve) => container.once("exit", resolve));
-  container.kill("SIGKILL");
+  process.kill(first, "SIGKILL");
   await exited;
   await execute("umount", ["-l", root]);
   rmSync(folder, { recursive: true });
