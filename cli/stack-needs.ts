@@ -26,7 +26,8 @@ export function stackNeeds({ workloads }: StackManifest): StackNeeds {
     native: workloads.some(({ type }) => type === "native"),
     engine: containers.length > 0,
     devices: distinct(containers.flatMap(({ devices }) => devices.map(({ path }) => path))),
-    mounts: distinct(mounts.map(({ source }) => source)),
+    // What may be written may be read as well, so it is named once.
+    mounts: distinct(mounts.flatMap(({ source, readOnly }) => (readOnly ? [source] : []))),
     writable: distinct(mounts.flatMap(({ source, readOnly }) => (readOnly ? [] : [source]))),
     capabilities: distinct(containers.flatMap(({ capabilities }) => capabilities)),
     privileged: containers.some(({ privileged }) => privileged),

@@ -1729,7 +1729,7 @@ export interface OciWorkload {
   readonly type: "oci";
   /** Digest of the image's manifest for one platform, which is a layer of this artifact. A tag is refused. */
   readonly image: Digest;
-  /** Replaces the image's command; left out, the image's own runs. */
+  /** Replaces the image's entry point and command, so that no entry point can swallow it; an image of ROS whose entry point makes the environment is started as [/ros_entrypoint.sh, ros2, …]. Left out, the image's own run. */
   readonly argv?: Argv;
   readonly launchArguments: LaunchArguments;
   readonly params: ParameterFiles;
@@ -1756,7 +1756,7 @@ export interface OciWorkloadInput {
   readonly type: "oci";
   /** Digest of the image's manifest for one platform, which is a layer of this artifact. A tag is refused. */
   readonly image: Digest;
-  /** Replaces the image's command; left out, the image's own runs. */
+  /** Replaces the image's entry point and command, so that no entry point can swallow it; an image of ROS whose entry point makes the environment is started as [/ros_entrypoint.sh, ros2, …]. Left out, the image's own run. */
   readonly argv?: Argv;
   readonly launchArguments?: LaunchArguments;
   readonly params?: ParameterFiles;
