@@ -3,6 +3,7 @@ import { timestamp } from "@muto/kit/clock";
 import type { Logger } from "@muto/kit/logger";
 import type { Inbox } from "../link/inbound.ts";
 import type { Db } from "../store/database.ts";
+import { createKeyReader } from "../trust/known-keys.ts";
 import type { Heartbeats } from "./heartbeats.ts";
 import { ingestReconcile } from "./ingest-reconcile.ts";
 import { shifted } from "./times.ts";
@@ -16,13 +17,12 @@ export function inboxOf(options: {
   readonly logger: Logger;
 }): Inbox {
   const { db, heartbeats, offlineAfterMs, clock, logger } = options;
+  const readKey = createKeyReader();
   return {
     reconcile: async (vehicleId, envelopes) => {
       const at = timestamp(clock.wallMs());
-      const { receipts } = await ingestReconcile(db, vehicleId, envelopes, {
-        at,
-        offlineBefore: shifted(at, -offlineAfterMs),
-      });
+      const time = { at, offlineBefore: shifted(at, -offlineAfterMs) };
+      const { receipts } = await ingestReconcile(db, vehicleId, envelopes, time, readKey);
       const refused = receipts.filter(({ result }) => result === "refused").length;
       if (refused > 0) logger.warn("reports refused", { vehicleId, refused });
     },

@@ -1,6 +1,5 @@
 import type { Envelope, ErrorCode, ReportReceipt } from "@muto/spec";
 import { openReconcileReport } from "@muto/trust/documents";
-import { parsePublicKey } from "@muto/trust/keys";
 import type { PublicKey } from "@muto/trust/keys";
 import { vehicleList } from "../store/assignments.ts";
 import { wake } from "../store/database.ts";
@@ -11,6 +10,8 @@ import { noteFloor } from "../store/restore-guard.ts";
 import { stackRef } from "../store/stack-ref.ts";
 import { appendVehicleEvents } from "../store/vehicle-events.ts";
 import type { ViewTime } from "../store/vehicle-events.ts";
+import { createKeyReader } from "../trust/known-keys.ts";
+import type { KeyReader } from "../trust/known-keys.ts";
 import { foldReport } from "./fold.ts";
 import type { Folded, VehicleState } from "./fold.ts";
 import { acknowledge, judgeInstalls } from "./installs.ts";
@@ -32,6 +33,7 @@ export async function ingestReconcile(
   vehicleId: string,
   envelopes: readonly Envelope[],
   time: ViewTime,
+  readKey: KeyReader = createKeyReader(),
 ): Promise<Ingestion> {
   const registered = await db
     .selectFrom("vehicles")
@@ -40,17 +42,17 @@ export async function ingestReconcile(
     .executeTakeFirst();
   const dead = registered === undefined || registered.revoked_at !== null || registered.decommissioned_at !== null;
   const pem = registered?.public_key ?? undefined;
-  const parsedKey = pem === undefined ? undefined : parsePublicKey(pem);
-  if (dead || parsedKey?.ok !== true) {
+  const key = pem === undefined ? undefined : readKey(pem);
+  if (dead || key === undefined) {
     return { receipts: envelopes.map((_, index) => refused(index, "VEHICLE_REVOKED")), acknowledged: undefined };
   }
-  const read = envelopes.map((envelope) => readReport(envelope, vehicleId, parsedKey.key, time.at));
+  const read = envelopes.map((envelope) => readReport(envelope, vehicleId, key, time.at));
   const received = read.flatMap((each) => ("report" in each ? [each] : []));
   if (received.length === 0) return { receipts: receiptsOf(read, new Set()), acknowledged: undefined };
   return await db.transaction().execute(async (trx) => {
     const vehicle = await lockVehicle(trx, vehicleId);
     // The key may have been revoked or replaced since it was read; then nothing of this batch counts.
-    if (vehicle === undefined || vehicle.key_id !== parsedKey.key.keyid || vehicle.revoked_at !== null) {
+    if (vehicle === undefined || vehicle.key_id !== key.keyid || vehicle.revoked_at !== null) {
       return { receipts: envelopes.map((_, index) => refused(index, "VEHICLE_REVOKED")), acknowledged: undefined };
     }
     return await storeBatch(trx, vehicle, read, received, time);

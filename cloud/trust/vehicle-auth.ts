@@ -1,10 +1,10 @@
 import type { Clock } from "@muto/kit/clock";
-import { parsePublicKey } from "@muto/trust/keys";
 import type { PublicKey } from "@muto/trust/keys";
 import { tokenSubject, verifyVehicleToken } from "@muto/trust/vehicle-token";
 import type { Db } from "../store/database.ts";
 import { POLL_COLUMNS } from "../store/latest.ts";
 import type { PollState } from "../store/latest.ts";
+import { createKeyReader } from "./known-keys.ts";
 
 /** Whether a bearer token proves the key that is registered for a vehicle now; the same answer for HTTP and MQTT. */
 export interface VehicleAuth {
@@ -22,8 +22,6 @@ export type VehicleAuthentication =
   /** `revoked` is said only to somebody who proved a key that was registered once. */
   | { readonly ok: false; readonly problem: "unknown" | "revoked" };
 
-const KEYS_CACHED_MAX = 10_000;
-
 /** Asks the database at every call, so that a revocation holds at once; only the reading of a key's text is remembered. */
 export function createVehicleAuth(options: {
   readonly db: Db;
@@ -31,16 +29,7 @@ export function createVehicleAuth(options: {
   readonly tenant: string;
 }): VehicleAuth {
   const { db, clock, tenant } = options;
-  const keys = new Map<string, PublicKey>();
-  const readKey = (pem: string): PublicKey | undefined => {
-    const known = keys.get(pem);
-    if (known !== undefined) return known;
-    const parsed = parsePublicKey(pem);
-    if (!parsed.ok) return undefined;
-    if (keys.size >= KEYS_CACHED_MAX) keys.clear();
-    keys.set(pem, parsed.key);
-    return parsed.key;
-  };
+  const readKey = createKeyReader();
   const proves = (token: string, vehicleId: string, pem: string): PublicKey | undefined => {
     const key = readKey(pem);
     if (key === undefined) return undefined;
