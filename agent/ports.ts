@@ -46,9 +46,12 @@ export interface Runtime {
   prepare(set: SetOnDisk, blobs: BlobReader, signal: AbortSignal): Promise<PrepareResult>;
   /** Re-hashes what `prepare` made; false when a byte, mode or name differs. */
   verify(set: SetOnDisk): Promise<boolean>;
-  /** Starts one workload and resolves when it runs under supervision, or says why not. */
+  /** Starts one workload and resolves when it runs under supervision, or says why not. Rejects like `inspect`. */
   start(set: SetOnDisk, workload: Workload, instanceId: string): Promise<StartResult>;
-  /** Graceful, then harder (SIGINT or SIGTERM as declared, then SIGTERM, then SIGKILL); resolves when nothing of it is left. */
+  /**
+   * Graceful, then harder (SIGINT or SIGTERM as declared, then SIGTERM, then SIGKILL); resolves when nothing of it is left.
+   * Rejects like `inspect`.
+   */
   stop(instanceId: string): Promise<StopResult>;
   /**
    * All instances that bear our mark, running or ended and not yet forgotten; the truth of this moment. Rejects with
@@ -108,7 +111,7 @@ export type InstanceState =
   | {
       readonly kind: "ended";
       readonly requested: boolean;
-      /** The engine that held it restarted and took it along: no crash of the workload. */
+      /** The engine that held it ended it, when it restarted or because somebody asked it to: no crash of the workload. */
       readonly byOutage?: boolean;
       readonly code: number | null;
       readonly signal: string | null;

@@ -57,6 +57,19 @@ void describe("an engine's answers are values", () => {
     assert.ok(!got.ok && got.said.length <= 300);
   });
 
+  void test("a kept connection that an engine's restart ended is no trouble for a question", async () => {
+    const seen = { sockets: new Set<unknown>() };
+    await using fake = await fakeEngine((request, response) => {
+      if (seen.sockets.has(request.socket)) return void request.socket.destroy();
+      seen.sockets.add(request.socket);
+      return json(response, 200, { Version: "1" });
+    });
+    using engine = engineAt(fake.socket);
+    assert.ok((await engine.version()).ok);
+    assert.ok((await engine.version()).ok);
+    assert.equal(seen.sockets.size, 2);
+  });
+
   void test("closing it breaks what is under way", async () => {
     await using fake = await fakeEngine(() => {});
     const client = new EngineClient(fake.socket);

@@ -72,16 +72,25 @@ export class EngineClient implements Disposable {
 
   /** One request and its whole answer; an error status is trouble. */
   async ask(what: EngineRequest): Promise<Answer<EngineAnswer>> {
+    const first = await this.#ask(what);
+    // A kept connection may have ended together with an engine that is back by now; a question may be asked twice.
+    return first === "stale" ? settled(await this.#ask(what)) : first;
+  }
+
+  async #ask(what: EngineRequest): Promise<Answer<EngineAnswer> | "stale"> {
     const limit = AbortSignal.timeout(what.timeoutMs ?? CLIENT_LIMITS.requestMs);
     const signal = this.#signals(limit, what.signal);
+    const body = what.json === undefined ? undefined : Buffer.from(JSON.stringify(what.json));
+    const asked = this.#open(what, signal, this.#agent, body === undefined ? {} : jsonHeaders(body));
     try {
-      const body = what.json === undefined ? undefined : Buffer.from(JSON.stringify(what.json));
-      const asked = this.#open(what, signal, this.#agent, body === undefined ? {} : jsonHeaders(body));
       asked.end(body);
       const response = await answerTo(asked);
       return judged(response.statusCode ?? 0, await wholeBody(response, what.bytesMax ?? CLIENT_LIMITS.answerBytesMax));
     } catch (error) {
-      return trouble(error, limit);
+      const failed = trouble(error, limit);
+      const isStale =
+        what.method === "GET" && asked.reusedSocket && failed.problem === "unreachable" && !signal.aborted;
+      return isStale ? "stale" : failed;
     }
   }
 
@@ -223,6 +232,10 @@ async function* noting(source: AsyncIterable<Uint8Array>, failure: { error?: unk
     failure.error = error;
     throw error;
   }
+}
+
+function settled(answer: Answer<EngineAnswer> | "stale"): Answer<EngineAnswer> {
+  return answer === "stale" ? engineTrouble("unreachable") : answer;
 }
 
 function judged(status: number, bytes: Uint8Array): Answer<EngineAnswer> {

@@ -124,9 +124,9 @@ void describe("an engine that is away", () => {
       await assert.rejects(composite.inspect(), RuntimeUnseen);
     }));
 
-  void test("stops nothing and says so", () =>
+  void test("is not a workload that refuses to stop, and has no output", () =>
     withRuntime("away", async ({ runtime }) => {
-      assert.deepEqual(await runtime.stop("01J"), { ok: false, problem: "stop-timeout" });
+      await assert.rejects(runtime.stop("01J"), RuntimeUnseen);
       assert.equal((await runtime.collect("01J", 100)).byteLength, 0);
       assert.equal(await runtime.saw("01J", "x"), null);
     }));
@@ -169,6 +169,15 @@ void describe("a start that is refused is named, and leaves no container", () =>
       ),
     );
   }
+
+  void test("an engine that goes away meanwhile: nobody knows whether it runs, so nothing is said of the release", () =>
+    withRuntime(
+      (request) => void request.socket.destroy(),
+      async (place) => {
+        await prepared(place);
+        await assert.rejects(place.runtime.start(place.set, workloadOf(place.set.manifest), "01J"), RuntimeUnseen);
+      },
+    ));
 
   void test("a set that was never prepared", () =>
     withRuntime(

@@ -136,7 +136,8 @@ export class OciRuntime implements Runtime, OutputSearch {
   async stop(instanceId: string): Promise<StopResult> {
     const { engine, killLimitMs = OCI_LIMITS.killLimitMs } = this.#options;
     const found = await this.#find(instanceId);
-    if (found === "unseen") return { ok: false, problem: "stop-timeout" };
+    // Not the workload refuses to end: whoever could end it is away.
+    if (found === "unseen") throw new RuntimeUnseen("engine");
     if (found === undefined || !isAliveContainer(found.container)) return { ok: true };
     const { container, identity } = found;
     // The name says for ever that this end was wanted. An impostor has no name that we may change.
@@ -270,6 +271,8 @@ export class OciRuntime implements Runtime, OutputSearch {
 
   #refused(instanceId: string, { problem, said }: EngineTrouble): StartResult {
     this.#options.logger.warn("engine refuses to start", { instanceId, problem, said });
+    // Whether it was started is not known; it is looked for when the engine is back.
+    if (problem === "unreachable") throw this.#unseen({ ok: false, problem, said });
     if (problem === "timeout") return { ok: false, problem: "start-timeout", code: "START_TIMEOUT" };
     return { ok: false, problem: "start-refused", code: `ENGINE_${problem.toUpperCase().replaceAll("-", "_")}` };
   }

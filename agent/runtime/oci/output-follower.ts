@@ -3,6 +3,9 @@ import type { Engine } from "./engine.ts";
 /** How `ros2 launch` says that one of its nodes ended; it hides respawn storms from everybody who only looks at itself. */
 const DEATH = "process has died [";
 
+/** For reading all that the engine kept of one container. */
+const SCAN_LIMIT_MS = 10_000;
+
 /** Text that is kept between two pieces of a stream, so that nothing is missed where they meet. */
 const OVERLAP_LENGTH = 1_024;
 
@@ -40,10 +43,9 @@ export class OutputFollower implements AsyncDisposable {
   /** All of it has been written: it is read once more to its end, and then never again. */
   async finish(): Promise<void> {
     if (this.#isOver) return;
-    const { signal } = this.#stop;
-    await this.#reading;
-    if (signal.aborted || !(await this.#scan({ follow: false, signal }))) return;
-    this.#isOver = true;
+    // Not every engine ends what it was asked to follow: the whole is read anew rather than waited for.
+    await this.#restart();
+    this.#isOver = await this.#scan({ follow: false, signal: this.#limited() });
   }
 
   /** Whether the text was ever in the output; null when the engine cannot be asked. */
@@ -54,7 +56,7 @@ export class OutputFollower implements AsyncDisposable {
     this.#isOver = false;
     await this.#restart();
     if (!hasEnded) this.keep();
-    const whole = await this.#scan({ follow: false, signal: this.#stop.signal });
+    const whole = await this.#scan({ follow: false, signal: this.#limited() });
     if (!whole) return null;
     this.#isOver = hasEnded;
     return this.#found.has(text);
@@ -63,6 +65,10 @@ export class OutputFollower implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#reading;
+  }
+
+  #limited(): AbortSignal {
+    return AbortSignal.any([this.#stop.signal, AbortSignal.timeout(SCAN_LIMIT_MS)]);
   }
 
   async #restart(): Promise<void> {
