@@ -9,7 +9,7 @@ import { createReleases } from "./effects/releases.ts";
 import type { TailKeeper } from "./effects/tails.ts";
 import { healthOf, type HealthView } from "./health.ts";
 import { createMemory } from "./memory.ts";
-import { judgeAccepted, takeOffer, type OfferedAssignment } from "./offers.ts";
+import { isFloorDisowned, judgeAccepted, takeOffer, type OfferedAssignment } from "./offers.ts";
 import { observe, readGates, type ObserveServices } from "./observe.ts";
 import { desiredOf, type Desired } from "./reconcile/desired.ts";
 import { graphAbility } from "./signals/graph-provider.ts";
@@ -54,6 +54,7 @@ class ReconcileLoop implements Agent {
   readonly #effects;
   #inbox: OfferedAssignment | undefined;
   #release: Desired["release"];
+  #isFloorDisowned: boolean;
   #nextChangeId: string;
   #reported = "";
   /** What ran when it could last be seen. */
@@ -69,6 +70,7 @@ class ReconcileLoop implements Agent {
     this.#wake = createWake(services.clock);
     this.#effects = createEffects(this.#services);
     this.#release = judgeAccepted(services);
+    this.#isFloorDisowned = isFloorDisowned(services);
     this.#nextChangeId = ulid(services.clock, services.random);
   }
 
@@ -146,8 +148,10 @@ class ReconcileLoop implements Agent {
     const { refusal } = store.state;
     const isVoid = refusal !== null && refusal.contextHash !== verifier.trustHash;
     const offered = this.#inbox;
-    if (store.fault !== undefined || (offered === undefined && !isVoid)) return;
+    if (store.fault !== undefined) return;
     try {
+      if (this.#isFloorDisowned) await store.record({ kind: "sequence-reset" });
+      this.#isFloorDisowned = false;
       if (isVoid) await store.record({ kind: "refusal-cleared" });
       if (offered === undefined) return;
       const taken = await takeOffer(this.#services, offered);

@@ -9,7 +9,7 @@ import { silentLogger } from "@muto/kit/logger";
 import { ModelClock } from "./model/clock.ts";
 import { modelAssignment, modelRelease } from "./model/release.ts";
 import { createOfferVerifier } from "./offer-verifier.ts";
-import { judgeAccepted, takeOffer, type OfferServices } from "./offers.ts";
+import { isFloorDisowned, judgeAccepted, takeOffer, type OfferServices } from "./offers.ts";
 import { applyRecord, type JournalRecord } from "./reconcile/records.ts";
 import { EMPTY_STATE, isBarred } from "./reconcile/state.ts";
 import { exampleConfig } from "./safety/example-vehicle.ts";
@@ -206,6 +206,25 @@ void test("known bytes with the release signature that was missing are taken", a
   assert.equal(first?.release.ok, false);
   assert.deepEqual(await takeOffer(services, { offer, serverDateMs: undefined }), { release: { ok: true } });
   assert.deepEqual(store.state.accepted?.offer, offer);
+});
+
+void test("fast-forward with a stolen key ends with roots that replace the key, and with nothing less", async () => {
+  const { services, store } = vehicle();
+  const { online: stolen, releaser: releasedBy, stranger: replacement } = keysOf();
+  const jump = await offerOf({ sequence: 4_000_000_000_000_000 }, stolen, releasedBy);
+  await takeOffer(services, { offer: jump, serverDateMs: undefined });
+  assert.equal(isFloorDisowned(services), false, "the key is trusted still");
+  const roots = rootsOf({ release: releasedBy, assignment: replacement });
+  const rotated = { ...services, verifier: createOfferVerifier(roots, "vehicle-v3-0142") };
+  assert.equal(isFloorDisowned(rotated), true);
+  await store.record({ kind: "sequence-reset" });
+  assert.equal(isFloorDisowned(rotated), false, "once");
+  const offer = await offerOf({ sequence: 6 }, replacement, releasedBy);
+  assert.deepEqual(await takeOffer(rotated, { offer, serverDateMs: undefined }), { release: { ok: true } });
+  assert.equal(store.state.floors.sequence, 6);
+  assert.equal(await takeOffer(rotated, { offer: jump, serverDateMs: undefined }), undefined);
+  assert.equal(store.state.refusal?.reasonCode, "VERIFY_SIGNATURE_FAILED");
+  assert.equal(store.state.floors.sequence, 6);
 });
 
 function assignmentOf({ state }: ReturnType<typeof vehicle>["store"]): Assignment {

@@ -83,6 +83,19 @@ export function judgeAccepted(services: OfferServices): ReleaseVerdict {
   return isMereAge ? { ok: true } : { ok: false, reasonCode, evidence };
 }
 
+/**
+ * Fast-forward attack: whoever had the online key could raise the sequence so far that no later assignment is ever above it. Once
+ * roots that have replaced that key are on the vehicle, what it signed holds nothing back; the documents of the keys that
+ * stay are bounded by their own expiry. True when the floor has to be reset.
+ */
+export function isFloorDisowned(services: OfferServices): boolean {
+  const { accepted, floors } = services.store.state;
+  if (accepted === null || floors.sequence === 0) return false;
+  const verdict = verifyNow(services, accepted.offer, undefined);
+  // A signature of the envelope that holds proves at least the sequence.
+  return !verdict.ok && verdict.reasonCode === "VERIFY_SIGNATURE_FAILED" && verdict.sequence === null;
+}
+
 function verifyNow(services: OfferServices, offer: AssignmentOffer, serverDateMs: number | undefined): OfferVerdict {
   const { store, verifier } = services;
   const { floors, accepted, time } = store.state;

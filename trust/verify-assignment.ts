@@ -58,7 +58,8 @@ export interface AssignmentRefusal {
  * 6. release signatures over the digest, by the release role (arbitrary software with one stolen key)
  *
  * A failure at 6 leaves the assignment authentic: it is what the cloud wants, and nothing of it may run. A stolen online
- * key that jumps the sequence far ahead (fast-forward) is undone by roots that replace the key, with the floor reset.
+ * key that jumps the sequence far ahead (fast-forward) is undone by roots that replace the key: whoever keeps the floor resets it
+ * when the keys that signed what raised it are trusted no more.
  */
 export function verifyAssignment(offer: Offer, checks: AssignmentChecks): VerifiedAssignment {
   const { roots, vehicleId, sequenceFloor } = checks;

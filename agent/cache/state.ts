@@ -140,6 +140,7 @@ function useOf(record: JournalRecord): JournalUse {
     case "accepted":
     case "refused":
     case "refusal-cleared":
+    case "sequence-reset":
     case "staged":
     case "unstaged":
     case "target-verified":

@@ -40,6 +40,7 @@ const KINDS = [
   "accepted",
   "refused",
   "refusal-cleared",
+  "sequence-reset",
   "staged",
   "unstaged",
   "target-verified",
@@ -83,6 +84,7 @@ function readRecord(value: unknown): JournalRecord {
     case "refused":
       return { kind, refusal: fields.of("refusal", readRefusal) };
     case "refusal-cleared":
+    case "sequence-reset":
     case "unstaged":
     case "trial-abandoned":
       return { kind };

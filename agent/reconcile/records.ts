@@ -28,6 +28,8 @@ export type JournalRecord =
   | { readonly kind: "accepted"; readonly accepted: Accepted }
   | { readonly kind: "refused"; readonly refusal: Refusal }
   | { readonly kind: "refusal-cleared" }
+  /** The key that signed the highest sequence is trusted no more: its number binds nobody (fast-forward with a stolen key). */
+  | { readonly kind: "sequence-reset" }
   | { readonly kind: "staged"; readonly set: SetRef; readonly timings: ChangeTimings }
   | { readonly kind: "unstaged" }
   | { readonly kind: "target-verified"; readonly manifestDigest: string; readonly atMs: number }
@@ -76,6 +78,9 @@ export function applyRecord(state: AgentState, record: JournalRecord): AgentStat
       return { ...state, refusal: record.refusal };
     case "refusal-cleared":
       return { ...state, refusal: null };
+    case "sequence-reset":
+      if (state.floors.sequence === 0) return state;
+      return { ...state, floors: { ...state.floors, sequence: 0 }, refusal: null };
     case "staged":
       return { ...state, staged: record.set, timings: record.timings };
     case "unstaged":
@@ -181,7 +186,10 @@ function accept(state: AgentState, accepted: Accepted): AgentState {
   if (assignment.sequence < state.floors.sequence) return state;
   const wanted = assignment.stack.manifestDigest;
   const issuedAtMs = Date.parse(assignment.issuedAt);
-  const lifts = assignment.retry && assignment.sequence > state.floors.sequence;
+  const before = state.accepted?.assignment;
+  const isSame =
+    before?.sequence === assignment.sequence && before.desiredStateRevision === assignment.desiredStateRevision;
+  const lifts = assignment.retry && assignment.sequence > state.floors.sequence && !isSame;
   return {
     ...state,
     floors: { ...state.floors, sequence: Math.max(state.floors.sequence, assignment.sequence) },

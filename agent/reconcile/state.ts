@@ -47,6 +47,7 @@ export interface Spent {
 
 /** Numbers that never fall (except through a verified rotation of the root), persisted before they are acted on. */
 export interface Floors {
+  /** Falls to nothing when the key that raised it is taken out of the trust root, and then only. */
   readonly sequence: number;
   /** Raised when a release with a higher `securityEpoch` is committed. */
   readonly epoch: number;
