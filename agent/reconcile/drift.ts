@@ -105,7 +105,7 @@ function kindOf(probe: Probe, problem: ProbeProblem | null): DriftKind {
           ? "topic-stale"
           : "topic-slow";
     case "lifecycle":
-      return "lifecycle-changed";
+      return problem === "absent" ? "node-left" : "lifecycle-changed";
     case "service":
       return "service-failing";
     case "diagnostics":

@@ -79,6 +79,41 @@ describe("probes of the graph", () => {
     assert.equal(await through(graph, service), "not-seen null of true");
   });
 
+  test("a service that is gone or hangs is told from a provider that is away (H24)", async () => {
+    class Hanging extends ModelGraph {
+      override trigger(): Promise<boolean | null> {
+        return new Promise(() => {});
+      }
+    }
+    const graph = new Hanging();
+    const over = new AbortController();
+    const look = processProber(noOutput, "127.0.0.1", graph).look(service, running, over.signal);
+    await new Promise((resolve) => setImmediate(resolve));
+    over.abort();
+    assert.equal(inWords(await look), "unreachable null of true");
+    class Gone extends ModelGraph {
+      override async trigger(): Promise<boolean | null> {
+        return null;
+      }
+    }
+    const gone = new Gone();
+    assert.equal(await through(gone, service), "unreachable null of true");
+    gone.isConnected = false;
+    assert.equal(await through(gone, service), "not-seen null of true");
+  });
+
+  test("the state of a node that left is not merely unseen", async () => {
+    class Silent extends ModelGraph {
+      override async lifecycle(): Promise<number | null> {
+        return null;
+      }
+    }
+    const graph = new Silent();
+    assert.equal(await through(graph, lifecycle), "not-seen null of 3", "nobody has told it yet");
+    graph.leave("/planner");
+    assert.equal(await through(graph, lifecycle), "absent null of 3");
+  });
+
   test("a vehicle without a provider of the graph meets none of them", async () => {
     for (const probe of [node, lifecycle, service, topic, diagnostics]) {
       assert.equal(await through(undefined, probe), "unsupported null of null");

@@ -2,6 +2,9 @@ import type { Probe, ProbeProblem, ProbeValue } from "@muto/spec";
 import type { GraphProbe } from "../reconcile/graph-probe.ts";
 import type { DiagnosticSeen, GraphReader, ProbeSeen, TopicSeen } from "../ports.ts";
 
+/** Asked for to learn whether the graph can be seen at all. */
+const NOBODY = "/muto";
+
 /** lifecycle_msgs/msg/State. */
 const STATES = { unconfigured: 1, inactive: 2, active: 3, finalized: 4 } as const;
 
@@ -14,10 +17,24 @@ export async function lookAtGraph(probe: GraphProbe, graph: GraphReader, signal:
   switch (probe.kind) {
     case "node":
       return judge(true, await within(graph.node(probe.node, signal)), "absent");
-    case "service":
-      return judge(true, await within(graph.trigger(probe.service, signal)), "refused");
-    case "lifecycle":
-      return judge(STATES[probe.state], await within(graph.lifecycle(probe.node, signal)), "wrong-state");
+    case "service": {
+      // A service that is gone or hangs says nothing, as does a provider that is away; only then the graph cannot be seen either.
+      const [success, isThere] = await Promise.all([
+        within(graph.trigger(probe.service, signal)),
+        within(graph.node(NOBODY, signal)),
+      ]);
+      if (success === null && isThere !== null) return notMet("unreachable", true, null, null);
+      return judge(true, success, "refused");
+    }
+    case "lifecycle": {
+      const required = STATES[probe.state];
+      const [state, isThere] = await Promise.all([
+        within(graph.lifecycle(probe.node, signal)),
+        within(graph.node(probe.node, signal)),
+      ]);
+      if (isThere === false) return notMet("absent", required, null, null);
+      return judge(required, state, "wrong-state");
+    }
     case "topic": {
       const { topic, messageType, windowSec } = probe;
       return judgeTopic(probe, await within(graph.topic({ topic, messageType, windowSec }, signal)));
