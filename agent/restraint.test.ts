@@ -29,6 +29,15 @@ describe("restraint of a loop that gets nowhere", () => {
     assert.deepEqual(rests, [0, 0, 0, 100, 200]);
   });
 
+  it("slows down a circle of waits that are too short to be any", () => {
+    const restraint = createRestraint();
+    const rests = Array.from({ length: 1_001 }, () => restraint.after(settled(1)));
+    assert.equal(rests[999], 0);
+    assert.equal(rests.at(-1), 1_000);
+    assert.equal(restraint.after(settled(500)), 0);
+    assert.equal(restraint.after(settled(1)), 0);
+  });
+
   it("slows down a circle of different steps", () => {
     const restraint = createRestraint();
     const rests = Array.from({ length: 1_100 }, (_, index) => restraint.after(fetching(`${index % 2}`)));

@@ -14,6 +14,8 @@ export interface Restraint {
 const REPEATS_FREE = 3;
 const REST_BASE_MS = 100;
 const REST_MS_MAX = 30_000;
+/** A wait that is shorter is no rest: so many of them are a circle too. */
+const WAIT_MS_MIN = 50;
 /** More than any release has artifacts and workloads: steps that differ and lead nowhere. */
 const STEPS_WITHOUT_HOLD_MAX = 1_000;
 const REST_OF_CIRCLE_MS = 1_000;
@@ -27,8 +29,8 @@ export function createRestraint(): Restraint {
       if ((step.kind === "hold" || step.kind === "settled") && step.wakeWhen.afterMs > 0) {
         last = "";
         repeats = 0;
-        steps = 0;
-        return 0;
+        steps = step.wakeWhen.afterMs < WAIT_MS_MIN ? steps + 1 : 0;
+        return steps > STEPS_WITHOUT_HOLD_MAX ? REST_OF_CIRCLE_MS : 0;
       }
       const said = JSON.stringify(step);
       repeats = said === last ? repeats + 1 : 0;
