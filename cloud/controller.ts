@@ -41,7 +41,7 @@ const STEPS_PER_VISIT_MAX = 100;
  * plane was away, asleep or without its database, rollouts are left alone until the fleet has had time to speak up.
  */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
-  const { database, clock, logger } = options;
+  const { database, clock, logger, offlineAfterMs } = options;
   const wake = createWake(clock);
   await using _listening = await database.listen("muto_work", () => wake.ring());
   let woken = true;
@@ -50,7 +50,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
     const nowMs = clock.wallMs();
-    fromMs = Math.max(fromMs, judgedFromMs({ backMs: nowMs, lastMs: lookedMs }));
+    fromMs = Math.max(fromMs, judgedFromMs({ backMs: nowMs, lastMs: lookedMs, offlineAfterMs }));
     if (nowMs >= fromMs) {
       const looked = await round(options, woken, signal).catch((error: unknown) => {
         logger.error("rollouts were not looked at", { error: String(error) });

@@ -4,19 +4,23 @@
  * pass or stop by the few that spoke up first.
  */
 
-/** Vehicles get the time of two polls to say that they are there. */
-const SETTLE_MS = 60_000;
-/** Silence of everybody for longer than this is an outage of ours; a healthy fleet polls and beats every 30 s. */
-const OUTAGE_MS_MIN = 45_000;
+/** Vehicles get the time of two polls to say that they are there; less where silence is judged sooner. */
+const SETTLE_MS_MAX = 60_000;
+/** A vehicle may have been heard so long before the outage began. */
+const HEARD_BEFORE_MS_MAX = 60_000;
 
 export interface Return {
   /** Wall clock at which we can be heard again. */
   readonly backMs: number;
   /** When anybody was heard, or looked for, last; null when there is nobody yet. */
   readonly lastMs: number | null;
+  /** Silence after which a vehicle counts as offline. */
+  readonly offlineAfterMs: number;
 }
 
-/** Wall clock from which on rollouts are judged. A fleet that was heard a moment ago is judged at once. */
-export function judgedFromMs({ backMs, lastMs }: Return): number {
-  return lastMs === null || backMs - lastMs < OUTAGE_MS_MIN ? backMs : backMs + SETTLE_MS;
+/** Wall clock from which on rollouts are judged: at once, unless the outage was long enough to make vehicles look offline. */
+export function judgedFromMs({ backMs, lastMs, offlineAfterMs }: Return): number {
+  const outageMsMin = Math.max(offlineAfterMs - HEARD_BEFORE_MS_MAX, offlineAfterMs / 2);
+  if (lastMs === null || backMs - lastMs < outageMsMin) return backMs;
+  return backMs + Math.min(SETTLE_MS_MAX, offlineAfterMs);
 }
