@@ -524,7 +524,7 @@ export type Timestamp = string;
 
 export type LocalTime = string;
 
-/** Per-vehicle number of an assignment; only ever rises. */
+/** Per-vehicle number of an assignment; only ever rises. Far below the largest exact number, so that adding to it stays exact. */
 export type Sequence = number;
 
 export type Count = number;

@@ -59,7 +59,7 @@ export const SCHEMAS: { readonly [Name in SchemaName]: { readonly $id: string; r
   Uuid: {"$id":"muto:Uuid","type":"string","pattern":"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"},
   Timestamp: {"$id":"muto:Timestamp","type":"string","pattern":"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$"},
   LocalTime: {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"},
-  Sequence: {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991},
+  Sequence: {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":4503599627370496},
   Count: {"$id":"muto:Count","type":"integer","minimum":0,"maximum":9007199254740991},
   Name: {"$id":"muto:Name","type":"string","pattern":"^[a-z0-9][a-z0-9._-]{0,62}$"},
   Version: {"$id":"muto:Version","type":"string","pattern":"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"},

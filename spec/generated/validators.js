@@ -8920,7 +8920,7 @@ return errors === 0;
 }
 validate320.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema103 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":9007199254740991};
+const schema103 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":4503599627370496};
 
 function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Sequence" */;
@@ -8944,8 +8944,8 @@ vErrors.push(err0);
 errors++;
 }
 if((typeof data == "number") && (isFinite(data))){
-if(data > 9007199254740991 || isNaN(data)){
-const err1 = {instancePath,schemaPath:"#/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991"};
+if(data > 4503599627370496 || isNaN(data)){
+const err1 = {instancePath,schemaPath:"#/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4503599627370496},message:"must be <= 4503599627370496"};
 if(vErrors === null){
 vErrors = [err1];
 }
