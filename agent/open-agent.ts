@@ -75,7 +75,6 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
     logger.warn("state was mended", { found: state.found.kind });
   if (opened.found.kind === "damaged") logger.warn("outbox was damaged", { found: opened.found.kind });
   const content = await openContentStore(disk, place("content"));
-  const bootId = await ports.boot.id();
   const tails = createTailKeeper(ports, place("tails"), {
     tailBytesMax: config.limits.outputTailBytes,
     tailsMax: TAILS_MAX,
@@ -84,7 +83,7 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
   const services: AgentServices = {
     ...ports,
     config,
-    bootId,
+    bootId: await ports.boot.id(),
     store: state.store,
     content,
     registry: registryOf(ports, settings),
