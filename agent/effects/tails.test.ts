@@ -93,3 +93,31 @@ void test("H8: a full disk keeps no tails and delays nothing", () =>
     const tails = createTailKeeper({ disk: full, runtime, logger: silentLogger }, folder, limits);
     assert.deepEqual(await tails.keep(release.manifestDigest, "APPLY_FAILED"), []);
   }));
+
+void test("output that cannot be read, of a workload or on the disk, holds nothing up and keeps no other tail here (H8)", () =>
+  inFolder(async (folder) => {
+    const runtime = await running(["first words", "second words"]);
+    const collect = runtime.collect.bind(runtime);
+    runtime.collect = async (instanceId, bytesMax) => {
+      if (instanceId === "i0") throw new DiskError("EIO", "read", "/output");
+      return collect(instanceId, bytesMax);
+    };
+    const disk = systemDisk();
+    const tails = createTailKeeper({ disk, runtime, logger: silentLogger }, folder, limits);
+    const kept = await tails.keep(release.manifestDigest, "CRASH_LOOP_DETECTED");
+    assert.deepEqual(
+      kept.map((item) => item.kind === "output-tail" && item.workload),
+      ["lidar"],
+    );
+    runtime.collect = collect;
+    await tails.keep(release.manifestDigest, "CRASH_LOOP_DETECTED");
+    const bad = digestOf(new TextEncoder().encode("first words"));
+    const badPath = join(folder, bad.slice("sha256:".length));
+    const read: Disk["read"] = async (path) => {
+      if (path === badPath) throw new DiskError("EIO", "read", path);
+      return disk.read(path);
+    };
+    const reading: Disk = { ...disk, read };
+    const after = createTailKeeper({ disk: reading, runtime, logger: silentLogger }, folder, limits);
+    assert.equal((await after.oldest())?.digest, digestOf(new TextEncoder().encode("second words")));
+  }));
