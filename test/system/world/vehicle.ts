@@ -13,6 +13,7 @@ import type { Cloud } from "./cloud.ts";
 import { kill, workloadsBelow } from "./computer.ts";
 import type { RunningWorkload } from "./computer.ts";
 import { eventually } from "./eventually.ts";
+import { endWhenInterrupted } from "./interrupted.ts";
 
 /** What makes a vehicle differ from the ordinary one; sections replace those of its configuration field by field. */
 export interface VehicleSpec {
@@ -64,6 +65,7 @@ export async function createVehicle(cloud: Cloud, spec: VehicleSpec): Promise<Ve
   mkdirSync(folder);
   const files = { config: join(folder, "agent.json"), log: join(folder, "agent.log"), claim: join(folder, "claim") };
   writeFileSync(files.claim, `${body.data.claim}\n`, { mode: 0o600 });
+  const interruption = endWhenInterrupted(folder);
   const address = await reserveAddress();
   const configure = (change: VehicleSpec["config"]) =>
     writeFileSync(
@@ -103,6 +105,7 @@ export async function createVehicle(cloud: Cloud, spec: VehicleSpec): Promise<Ve
       gateway[Symbol.dispose]();
       await stopAgent();
       await stopWorkloads(folder);
+      interruption[Symbol.dispose]();
       address.release();
     },
   };
