@@ -41,8 +41,8 @@ export interface TimelineEntry {
   readonly drift?: readonly DriftKind[];
 }
 
-/** Sequences beyond this are no vehicle's honest floor; one above it could leave no room for the next. */
-export const SEQUENCE_FLOOR_MAX = 2 ** 52;
+/** Sequences beyond this are no vehicle's honest floor: half of what an assignment may carry, so that there is always room for the next. */
+export const SEQUENCE_FLOOR_MAX = 2 ** 51;
 
 export interface Folded {
   readonly state: VehicleState;
