@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { bundle } from "../scripts/bundle.ts";
 import { busyboxPath, startPodman } from "../test/services/runtime/engines.ts";
 import { sleeper } from "../test/services/runtime/programs.ts";
 import { engineStand, runsOn } from "../test/services/runtime/stand.ts";
@@ -20,10 +21,11 @@ const DAY_SEC = 86_400;
 
 /**
  * What a vehicle's agent costs while nothing happens: three containers, connected to the broker, polling and reporting health
- * every thirty seconds, as on a real vehicle. Against a bare Node.js process that does nothing at all.
+ * every thirty seconds, as on a real vehicle, from the one file that is shipped. Against a bare Node.js process that does nothing at all. `--signals` keeps the vehicle's gateway writing its file several times a second.
  */
 export async function benchIdle(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...args], options: { minutes: { type: "string", default: "10" } } });
+  const options = { minutes: { type: "string", default: "10" }, signals: { type: "boolean", default: false } } as const;
+  const { values } = parseArgs({ args: [...args], options });
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new Error("--minutes takes a number above 0");
   await busyboxPath();
@@ -35,18 +37,20 @@ export async function benchIdle(args: readonly string[]): Promise<number> {
   await using http = await countingRelay(Number(new URL(cloud.url).port));
   await using broker = await countingRelay(Number(new URL(cloud.mqttUrl ?? cloud.url).port));
   const config = {
-    runtime: stand.runtime,
+    runtime: { ...stand.runtime, adapter: "none" as const },
     cloud: { url: `http://127.0.0.1:${http.port}`, pollSec: POLL_SEC, healthSec: POLL_SEC },
   };
   const mqtt = { url: `mqtt://127.0.0.1:${broker.port}` };
   await using vehicle = await createVehicle(cloud, { id: "idle", config, mqtt });
   const revision = await desire(cloud, release, [vehicle]);
-  vehicle.startAgent();
+  await using agent = await shippedAgent(cloud.folder, vehicle.configFile);
   await reported(cloud, vehicle, { status: "converged", codes: [], revision });
   await runsOn(stand, cloud, vehicle, release, 3);
-  const pid = agentOf(vehicle.configFile);
+  const { pid } = agent;
   await using bare = bareNode();
-  console.log(`agent ${pid}, settling for ${SETTLE_MS / 1000} s, then measuring for ${minutes} min`);
+  if (!values.signals) vehicle.gateway[Symbol.dispose]();
+  console.log(`agent ${pid}, a gateway that ${values.signals ? "speaks" : "is silent"}`);
+  console.log(`settling for ${SETTLE_MS / 1000} s, then measuring for ${minutes} min`);
   await sleep(SETTLE_MS);
   const bytes = () => http.bytes + broker.bytes;
   const before = { io: writtenBy(pid), net: bytes(), files: timesBelow(vehicle.stateDir), at: performance.now() };
@@ -80,12 +84,12 @@ export async function benchIdle(args: readonly string[]): Promise<number> {
   return wrong.length === 0 ? 0 : 1;
 }
 
-/** The agent's process, by its command line. */
-function agentOf(configFile: string): number {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  const found = pids.find((pid) => textOf(`/proc/${pid}/cmdline`).split("\0").includes(configFile));
-  if (found === undefined) throw new Error("the agent does not run");
-  return Number(found);
+/** The agent as it is shipped, built now. */
+async function shippedAgent(folder: string, configFile: string): Promise<BareNode> {
+  const file = join(folder, "muto-agent.mjs");
+  writeFileSync(file, (await bundle("agent/confined.ts")).code);
+  const log = openSync(join(folder, "idle-agent.log"), "a");
+  return started([file, "--config", configFile], log);
 }
 
 interface BareNode extends AsyncDisposable {
@@ -94,7 +98,11 @@ interface BareNode extends AsyncDisposable {
 
 /** A Node.js process that waits for ever. */
 function bareNode(): BareNode {
-  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e9)"], { stdio: "ignore" });
+  return started(["-e", "setInterval(() => {}, 1e9)"], "ignore");
+}
+
+function started(args: readonly string[], stderr: number | "ignore"): BareNode {
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", stderr] });
   const { pid } = child;
   if (pid === undefined) throw new Error("node did not start");
   return { pid, [Symbol.asyncDispose]: async () => void child.kill("SIGKILL") };
