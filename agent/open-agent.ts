@@ -18,7 +18,7 @@ import { cleanSets, protectedSets, setFolder } from "./cache/sets.ts";
 import { openState } from "./cache/state.ts";
 import { createTailKeeper } from "./effects/tails.ts";
 import { createCloudClient } from "./link/cloud-client.ts";
-import { makeEnrolment } from "./link/enrolment.ts";
+import { makeEnrolment, type NoClaim } from "./link/enrolment.ts";
 import { createLink, type Link, type LinkOptions } from "./link/link.ts";
 import { openOutbox, type Outbox, type ReportSealer } from "./link/outbox.ts";
 import { createAgent, type Agent } from "./loop.ts";
@@ -246,8 +246,20 @@ function linkOptions(ports: AgentPorts, { config, roots, signer }: AgentSettings
         facts: factsOf(config),
         claimFile: cloud.claimFile,
         installId: () => outbox.installId,
+        onNoClaim: sayOnce((path, problem) =>
+          logger.warn("claim file holds no claim; an operator must accept this vehicle's key", { path, problem }),
+        ),
       }),
     onContact: ({ offer, serverDateMs }) => agent.offer({ offer, serverDateMs }),
+  };
+}
+
+/** The vehicle asks to be known again and again; what is wrong with its claim is worth one line until that changes. */
+function sayOnce(say: (path: string, problem: NoClaim) => void): (path: string, problem: NoClaim) => void {
+  const said = new Set<NoClaim>();
+  return (path, problem) => {
+    if (!said.has(problem)) say(path, problem);
+    said.add(problem);
   };
 }
 

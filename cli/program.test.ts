@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { systemClock } from "@muto/kit/clock";
 import { seededRandom } from "@muto/kit/random";
@@ -77,6 +80,27 @@ test("an answer that is not of the contract is refused, not shown", async () => 
   });
   assert.equal(result.code, 1);
   assert.match(result.error, /does not follow the contract/);
+});
+
+test("a claim goes into a file for its owner alone, and is not shown beside it", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "muto-claim-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, "claim");
+  const claim = `mct_${"A".repeat(43)}`;
+  const at = "2026-01-01T00:15:00.000Z";
+  const body = { data: { vehicleId: "vehicle-1", claim, expiresAt: at }, timestamp: "2026-01-01T00:00:00.000Z" };
+  const http: Io["http"] = async () => ({ status: 201, headers: new Map(), body: chunks(JSON.stringify(body)) });
+  assert.equal((await run(["vehicle", "claim", "vehicle-1"], { http })).out, `${claim}\n`);
+  for (const output of ["table", "json"]) {
+    const result = await run(["vehicle", "claim", "vehicle-1", "--out", file, "--output", output], { http });
+    assert.equal(result.code, 0, result.error);
+    assert.ok(result.out.includes(file) && result.out.includes(at) && !result.out.includes(claim), result.out);
+  }
+  assert.equal(await readFile(file, "utf8"), `${claim}\n`);
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  const lost = await run(["vehicle", "claim", "vehicle-1", "--out", join(file, "inside")], { http });
+  assert.equal(lost.code, 1);
+  assert.match(lost.error, /cannot be written \(ENOTDIR\); the claim is lost/);
 });
 
 test("every command says what it does, and no option repeats another's name", () => {

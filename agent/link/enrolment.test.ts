@@ -15,7 +15,9 @@ test("enrolment: signed with the very key it names; the claim is read anew and m
   t.after(() => rm(folder, { recursive: true }));
   const { signer } = await generateKey("ed25519");
   const claimFile = join(folder, "claim");
+  const said: string[] = [];
   const options = {
+    onNoClaim: (path: string, problem: string) => said.push(`${path === folder ? "folder" : "file"} ${problem}`),
     disk: systemDisk(),
     clock: systemClock(),
     signer,
@@ -44,4 +46,5 @@ test("enrolment: signed with the very key it names; the claim is read anew and m
   await writeFile(claimFile, "x".repeat(1_000));
   assert.equal(claimIn(await makeEnrolment(options)), undefined);
   assert.equal(claimIn(await makeEnrolment({ ...options, claimFile: folder })), undefined);
+  assert.deepEqual(said, ["file missing", "file malformed", "file malformed", "folder unreadable"]);
 });

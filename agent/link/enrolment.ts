@@ -1,8 +1,9 @@
 import { timestamp, type Clock } from "@muto/kit/clock";
-import { DiskError, type Disk } from "@muto/kit/disk";
-import { MEDIA_TYPES, parseEnrolment, type Envelope, type Enrolment, type Facts } from "@muto/spec";
+import type { Disk } from "@muto/kit/disk";
+import { MEDIA_TYPES, type Envelope, type Enrolment, type Facts } from "@muto/spec";
 import { signEnvelope } from "@muto/trust/dsse";
 import type { Signer } from "@muto/trust/keys";
+import { readClaim, type FoundClaim } from "./claim.ts";
 
 export interface EnrolmentOptions {
   readonly disk: Disk;
@@ -14,15 +15,28 @@ export interface EnrolmentOptions {
   /** File with the single-use claim; read anew each time, because a technician may bring another one. */
   readonly claimFile: string | undefined;
   readonly installId: () => string;
+  /** The configured file holds no claim: the request goes out without one, and an operator must accept the key. */
+  readonly onNoClaim: (path: string, problem: NoClaim) => void;
 }
 
-const CLAIM_BYTES_MAX = 512;
+export type NoClaim = Extract<FoundClaim, { kind: "none" }>["problem"];
 
 /** The vehicle proves its key and asks to be known by it; with a claim at once, without one when an operator accepts. */
 export async function makeEnrolment(options: EnrolmentOptions): Promise<Envelope> {
-  const { clock, signer, tenant, vehicleId, facts, installId } = options;
-  const claim = await readClaim(options);
-  const plain: Enrolment = {
+  const enrolment = await withClaim(plainEnrolment(options), options);
+  return signEnvelope(MEDIA_TYPES.enrolment, new TextEncoder().encode(JSON.stringify(enrolment)), [options.signer]);
+}
+
+/** What a vehicle says of itself when it has no claim. */
+export function plainEnrolment({
+  clock,
+  signer,
+  tenant,
+  vehicleId,
+  facts,
+  installId,
+}: Pick<EnrolmentOptions, "clock" | "signer" | "tenant" | "vehicleId" | "facts" | "installId">): Enrolment {
+  return {
     kind: "muto.enrolment/v1",
     tenant,
     vehicleId,
@@ -31,22 +45,13 @@ export async function makeEnrolment(options: EnrolmentOptions): Promise<Envelope
     at: timestamp(clock.wallMs()),
     facts,
   };
-  // A claim that is no claim would have the whole request refused; without it an operator can still accept the key.
-  const claimed = parseEnrolment({ ...plain, claim });
-  const enrolment = claim !== undefined && claimed.ok ? claimed.value : plain;
-  return signEnvelope(MEDIA_TYPES.enrolment, new TextEncoder().encode(JSON.stringify(enrolment)), [signer]);
 }
 
-/** A claim that is gone, used up or unreadable is no obstacle: an operator can accept the key. */
-async function readClaim({ disk, claimFile }: EnrolmentOptions): Promise<string | undefined> {
-  if (claimFile === undefined) return undefined;
-  try {
-    const found = await disk.stat(claimFile);
-    if (found === undefined || found.sizeBytes > CLAIM_BYTES_MAX) return undefined;
-    const text = new TextDecoder().decode(await disk.read(claimFile)).trim();
-    return text === "" ? undefined : text;
-  } catch (error) {
-    if (error instanceof DiskError) return undefined;
-    throw error;
-  }
+/** A file that holds no claim is left out, or the whole request would be refused; an operator can still accept the key. */
+async function withClaim(plain: Enrolment, { disk, claimFile, onNoClaim }: EnrolmentOptions): Promise<Enrolment> {
+  if (claimFile === undefined) return plain;
+  const found = await readClaim(disk, claimFile, plain);
+  if (found.kind === "claim") return { ...plain, claim: found.claim };
+  onNoClaim(claimFile, found.problem);
+  return plain;
 }

@@ -1,3 +1,6 @@
+import { resolve } from "node:path";
+import { DiskError, systemDisk } from "@muto/kit/disk";
+import { writeDurably } from "@muto/kit/durable-file";
 import { REASON_CODES } from "@muto/spec";
 import type { Vehicle, VehicleExplanation, VehicleSummary } from "@muto/spec";
 import { CommandFailed } from "../command.ts";
@@ -112,9 +115,15 @@ const explain: Command = {
 const claim: Command = {
   words: ["vehicle", "claim"],
   summary: "Make a single-use claim with which the vehicle registers its own key",
-  details: "The claim is shown once. Put it into the file that cloud.claimFile of the vehicle's configuration names.",
+  details: [
+    "The claim is shown once. Put it into the file that cloud.claimFile of the vehicle's configuration names; --out writes that",
+    "file whole, and for its owner alone.",
+  ].join("\n"),
   positionals: [id],
-  options: { "expires-in": { about: "seconds that it is good for (900)", type: "number" } },
+  options: {
+    "expires-in": { about: "seconds that it is good for (900)", type: "number" },
+    out: { about: "write the claim there, and show only where it is", type: "text", value: "FILE" },
+  },
   run: async (input, io) => {
     const session = await openSession(input, io);
     const params = { id: input.positional("VEHICLE") };
@@ -122,7 +131,15 @@ const claim: Command = {
       params,
       body: defined({ expiresInSec: input.number("expires-in") }),
     });
-    show(input, io, body.data, (made) => `${made.claim}\n`);
+    const { claim: token, ...made } = body.data;
+    const out = input.text("out");
+    if (out === undefined) {
+      show(input, io, body.data, () => `${token}\n`);
+      return 0;
+    }
+    const file = resolve(out);
+    await writeClaim(file, token);
+    show(input, io, { ...made, file }, () => `${file} holds the claim of ${made.vehicleId}, until ${made.expiresAt}\n`);
     return 0;
   },
 };
@@ -227,6 +244,19 @@ export const vehicleCommands: readonly Command[] = [
   revoke,
   remove,
 ];
+
+/** Nobody but the owner reads it: whoever has the claim can be this vehicle. */
+async function writeClaim(file: string, token: string): Promise<void> {
+  try {
+    await writeDurably(systemDisk(), file, Buffer.from(`${token}\n`), { permissions: 0o600 });
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    throw new CommandFailed(`${file} cannot be written (${error.code}); the claim is lost`, {
+      hint: "run it again with another --out: a new claim takes the place of this one",
+      cause: error,
+    });
+  }
+}
 
 function tagsOf(input: Input): Readonly<Record<string, string>> {
   return Object.fromEntries(
