@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { root, run, seconds } from "./process.ts";
 
 /**
- * Runs the named suites one after the other and prints their counts in the end. Unit tests share one process; system and
- * services tests get a process per file, and tests that kill again and again stand apart because they take minutes. A suite that ran no test fails: a check that looked at nothing is no check.
+ * Runs the named suites one after the other and prints their counts in the end. Unit tests share two processes, one for each
+ * core; system and services tests get a process per file, and tests that kill again and again stand apart because they take
+ * minutes. A suite that ran no test fails: a check that looked at nothing is no check.
  */
 const suites = {
   unit: {
@@ -67,9 +68,13 @@ async function runSuite(
     `--test-timeout=${timeoutMs}`,
     `--test-reporter=${join(root, "scripts", "reporter.ts")}`,
     "--test-reporter-destination=stdout",
-    ...files,
   ];
-  const code = await run(process.execPath, args, { MUTO_TEST_COUNTS: countsFile });
+  // Tests that share a process use one core; two processes use both.
+  const shares = isolated ? [files] : [0, 1].map((share) => files.filter((_, index) => index % 2 === share));
+  const codes = await Promise.all(
+    shares.map((share) => run(process.execPath, [...args, ...share], { MUTO_TEST_COUNTS: countsFile })),
+  );
+  const code = codes.find((one) => one !== 0) ?? 0;
   const counts = readCounts(countsFile);
   rmSync(folder, { recursive: true });
   console.log(`suite ${name}: ${seconds(started)}`);
@@ -77,7 +82,8 @@ async function runSuite(
 }
 
 function readCounts(file: string): { passed: number; failed: number; skipped: number } {
-  const [line] = readFileSync(file, "utf8").trim().split("\n").slice(-1);
-  const [passed = 0, failedTests = 0, skipped = 0] = (line ?? "").match(/\d+/g)?.map(Number) ?? [];
-  return { passed, failed: failedTests, skipped };
+  const lines = readFileSync(file, "utf8").trim().split("\n");
+  const each = lines.map((line) => line.match(/\d+/g)?.map(Number) ?? []);
+  const sum = (at: number) => each.reduce((total, numbers) => total + (numbers[at] ?? 0), 0);
+  return { passed: sum(0), failed: sum(1), skipped: sum(2) };
 }

@@ -88,7 +88,7 @@ describe("changes that fail", { concurrency: 3 }, () => {
   }
 
   test("APPLY_FAILED: a program that is not there cannot be started", async () => {
-    const bad = await publish(cloud, { version: "1.5.0-absent", argv: ["no-such-program"] });
+    const bad = await publish(cloud, { version: "1.5.0-absent", argv: ["/opt/no-such-program"] });
     const [first] = await goesBack("absent", bad, "APPLY_FAILED");
     assert.ok(first?.kind === "workload" && first.problem === "start-refused", JSON.stringify(first));
   });
