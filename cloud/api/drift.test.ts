@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Drift, ProbeReading } from "@muto/spec";
+import type { Drift, Evidence, ProbeReading } from "@muto/spec";
 import { TestApi } from "./server/test-api.ts";
 
 const SINCE = "2026-11-23T09:58:00.000Z";
@@ -88,6 +88,43 @@ describe("drift, as vehicles report it", () => {
     assert.ok(one.operatorAction.length > 20);
     assert.deepEqual(explained.probes, [reading]);
     assert.deepEqual((await view("drift-2")).probes, [reading]);
+  });
+
+  it("tells the last change that failed with its evidence, also when the vehicle has converged since", async () => {
+    const { vehicle, stack } = await converged("failed-1");
+    const explained = async () => (await api.ask("GET", "/vehicles/failed-1/explain")).body.data;
+    assert.equal((await explained()).lastFailure, null);
+    assert.equal((await explained()).enrolment.state, "accepted");
+    const bad = await api.release("failed-1-bad");
+    const revision = await api.assign(bad, ["failed-1"]);
+    const about = { desiredStateRevision: revision, sequence: 2, stack, set: "active", committed: stack } as const;
+    const failed: Evidence = {
+      kind: "probe",
+      reasonCode: "READINESS_TIMEOUT",
+      probe: "planner-there",
+      probeKind: "node",
+      met: false,
+      problem: "absent",
+      before: null,
+      attempts: 3,
+      waitedSec: 20,
+    };
+    const codes = ["READINESS_TIMEOUT", "ROLLBACK_APPLIED"] as const;
+    await vehicle.send(vehicle.report({ ...about, status: "rolled_back", reasonCodes: codes, evidence: [failed] }));
+    const barred: Evidence = {
+      kind: "quarantine",
+      reasonCode: "READINESS_TIMEOUT",
+      digest: bad.manifestDigest,
+      since: SINCE,
+    };
+    await vehicle.send(
+      vehicle.report({ ...about, status: "failed", reasonCodes: ["READINESS_TIMEOUT"], evidence: [barred] }),
+    );
+    await vehicle.send(vehicle.report({ ...about, status: "converged" }));
+    const { status, reasons, lastFailure } = await explained();
+    assert.deepEqual([status, reasons], ["converged", []]);
+    assert.deepEqual([lastFailure.stack, lastFailure.report.status], [bad, "rolled_back"]);
+    assert.deepEqual(lastFailure.report.evidence, [failed]);
   });
 
   it("shows no probes of another stack than the one that runs", async () => {

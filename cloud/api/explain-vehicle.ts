@@ -1,5 +1,5 @@
 import { explain } from "../inventory/explain.ts";
-import { intentFor } from "../store/explanation.ts";
+import { intentFor, lastFailureOf } from "../store/explanation.ts";
 import { latestProbesOf } from "../store/health.ts";
 import { findVehicleRecord, latestReportOf } from "../store/vehicles.ts";
 import { viewTime } from "./server/context.ts";
@@ -14,5 +14,7 @@ export const explainVehicle: Handler<"explainVehicle"> = async (call, context) =
   if (record === undefined) return refuse("NOT_FOUND", `There is no vehicle ${id}.`, { what: "vehicle", id });
   const intent = await intentFor(db, id);
   const probes = await latestProbesOf(db, record);
-  return { status: 200, data: explain({ record, report: await latestReportOf(db, record), probes, ...intent }) };
+  const report = await latestReportOf(db, record);
+  const lastFailure = await lastFailureOf(db, record);
+  return { status: 200, data: explain({ record, report, lastFailure, probes, ...intent }) };
 };

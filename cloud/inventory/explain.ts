@@ -2,6 +2,7 @@ import { REASONS } from "@muto/spec";
 import type {
   AssignmentSummary,
   Evidence,
+  FailedChange,
   ProbeReadings,
   ReasonCode,
   ReconcileReport,
@@ -10,12 +11,13 @@ import type {
 } from "@muto/spec";
 import type { VehicleRecord } from "../store/vehicles.ts";
 import { explainDrift } from "./drift-words.ts";
-import { exclusionOf, reasonCodesOf, summaryOf } from "./vehicle-view.ts";
+import { enrolmentOf, exclusionOf, reasonCodesOf, summaryOf } from "./vehicle-view.ts";
 
 /** What is stored about one vehicle, read at one moment. */
 export interface StoredEvidence {
   readonly record: VehicleRecord;
   readonly report: ReconcileReport | null;
+  readonly lastFailure: FailedChange | null;
   readonly assignment: AssignmentSummary | null;
   readonly rollout: RolloutBrief | null;
   readonly probes: ProbeReadings;
@@ -25,7 +27,14 @@ export interface StoredEvidence {
  * Why a vehicle is not converged, since when, and what would unblock it: pure, from stored evidence only. Each code comes
  * with the contract's words for it and with the evidence that the vehicle itself gave for it; nothing is guessed.
  */
-export function explain({ record, report, assignment, rollout, probes }: StoredEvidence): VehicleExplanation {
+export function explain({
+  record,
+  report,
+  lastFailure,
+  assignment,
+  rollout,
+  probes,
+}: StoredEvidence): VehicleExplanation {
   const { status, convergence, connectivity, statusSince } = summaryOf(record);
   return {
     vehicleId: record.id,
@@ -37,6 +46,8 @@ export function explain({ record, report, assignment, rollout, probes }: StoredE
     reasons: reasonCodesOf(record).map((code) => reasonOf(code, report)),
     assignment,
     lastReport: report,
+    lastFailure,
+    enrolment: enrolmentOf(record),
     drift: record.drift.map(explainDrift),
     probes,
     rollout,

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
-import type { AssignmentSummary, RolloutBrief } from "@muto/spec";
+import type { AssignmentSummary, FailedChange, RolloutBrief } from "@muto/spec";
 import type { Db } from "./database.ts";
+import { stackRef } from "./stack-ref.ts";
 
 /** The newest assignment of a vehicle, and the rollout that claims it or that the assignment is of. */
 export async function intentFor(
@@ -39,6 +40,37 @@ export async function intentFor(
     rollout: rollout.rows.map(briefOf)[0] ?? null,
   };
 }
+
+/**
+ * The newest report of the vehicle's current installation that says that a change failed or was rolled back, with the
+ * release that the change was to. Refusals of what is in quarantine are not it: they say nothing of the cause.
+ */
+export async function lastFailureOf(
+  db: Db,
+  vehicle: { readonly id: string; readonly install_id: string | null; readonly report_seq: number },
+): Promise<FailedChange | null> {
+  if (vehicle.install_id === null) return null;
+  const row = await db
+    .selectFrom("reconcile_reports as r")
+    .leftJoin("desired_states as d", "d.revision", "r.revision")
+    .select(["r.body", "d.stack_name", "d.stack_version", "d.manifest_digest"])
+    .where("r.vehicle_id", "=", vehicle.id)
+    .where("r.install_id", "=", vehicle.install_id)
+    .where("r.signed", "=", true)
+    .where("r.seq", ">", vehicle.report_seq - FAILURE_REPORTS_MAX)
+    .where("r.status", "in", ["failed", "rolled_back"])
+    .where(sql<boolean>`not r.body @> ${JSON.stringify(QUARANTINED)}::jsonb`)
+    .orderBy("r.seq", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  if (row === undefined) return null;
+  return { stack: stackRef(row.stack_name, row.stack_version, row.manifest_digest), report: row.body };
+}
+
+const QUARANTINED = { evidence: [{ kind: "quarantine" }] };
+
+/** So many of the newest reports are looked through. */
+const FAILURE_REPORTS_MAX = 1000;
 
 interface IntentRow {
   readonly sequence: number;

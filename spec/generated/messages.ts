@@ -2322,6 +2322,9 @@ export interface VehicleExplanation {
   readonly reasons: readonly ReasonExplanation[];
   readonly assignment: AssignmentSummary | null;
   readonly lastReport: ReconcileReport | null;
+  /** The newest change of this installation that failed or was rolled back, although the vehicle may have converged since; null when there is none among its last thousand reports. */
+  readonly lastFailure?: FailedChange | null;
+  readonly enrolment?: VehicleEnrolment;
   /** Expectations that are not kept although the stack runs, each with what it means and what to do. */
   readonly drift: readonly DriftExplanation[];
   readonly probes: ProbeReadings;
@@ -2341,6 +2344,13 @@ export interface DriftExplanation {
   readonly drift: Drift;
   readonly summary: string;
   readonly operatorAction: string;
+}
+
+/** A change that did not hold, as the vehicle told it with its evidence. */
+export interface FailedChange {
+  /** The release that the change was to; null when its desired state is not known here. */
+  readonly stack: StackRef | null;
+  readonly report: ReconcileReport;
 }
 
 /** The newest assignment of one vehicle, as an operator sees it. */

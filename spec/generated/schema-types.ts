@@ -272,6 +272,7 @@ export interface SchemaTypes {
   readonly VehicleExplanation: messages.VehicleExplanation;
   readonly ReasonExplanation: messages.ReasonExplanation;
   readonly DriftExplanation: messages.DriftExplanation;
+  readonly FailedChange: messages.FailedChange;
   readonly AssignmentSummary: messages.AssignmentSummary;
   readonly CreateVehicleHeaders: messages.CreateVehicleHeaders;
   readonly CreateVehicle200: messages.CreateVehicle200;
