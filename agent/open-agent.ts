@@ -19,7 +19,7 @@ import { openState } from "./cache/state.ts";
 import { createTailKeeper } from "./effects/tails.ts";
 import { createCloudClient } from "./link/cloud-client.ts";
 import { makeEnrolment, type NoClaim } from "./link/enrolment.ts";
-import { createLink, type Link, type LinkOptions } from "./link/link.ts";
+import { createLink, type EnrolmentState, type Link, type LinkOptions } from "./link/link.ts";
 import { openOutbox, type Outbox, type ReportSealer } from "./link/outbox.ts";
 import { createAgent, type Agent } from "./loop.ts";
 import { createOfferVerifier } from "./offer-verifier.ts";
@@ -98,13 +98,14 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
     verifier: createOfferVerifier(roots, vehicle.id),
   };
   const agent = createAgent(services, tails);
-  const contact: { atMs?: number } = {};
+  const contact = watchContact(clock, settings.signer);
   const options = linkOptions(ports, settings, { agent, outbox, store: state.store });
   const link = createLink({
     ...options,
     tails,
+    onEnrolment: contact.enrolled,
     onContact: (answer) => {
-      contact.atMs = clock.monotonicMs();
+      contact.answered();
       options.onContact(answer);
     },
   });
@@ -114,10 +115,9 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
     agent,
     link,
     view: async () => {
-      const lastAnswerAgeMs = contact.atMs === undefined ? null : Math.round(clock.monotonicMs() - contact.atMs);
       const health = await options.health();
       const graph = await graphView(ports.graph, config);
-      const seen = { health, cloud: { lastAnswerAgeMs }, ...(graph === undefined ? {} : { graph }) };
+      const seen = { health, ...contact.view(), ...(graph === undefined ? {} : { graph }) };
       return { kind: "muto.agent-view/v1", ...seen, ...(await agent.view()) };
     },
     run: (signal) => {
@@ -125,6 +125,20 @@ export async function openAgent(ports: AgentPorts, settings: AgentSettings): Pro
       return runAll(agent, link, (stop) => untilRecovered(ports, stateDir, isFaulted, stop), signal);
     },
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
+  };
+}
+
+/** What the cloud last let this vehicle know of itself, for a technician. */
+function watchContact(clock: AgentPorts["clock"], { publicKey: { keyid } }: Signer) {
+  const last: { answeredMs?: number; state: AgentView["enrolment"]["state"] } = { state: "unknown" };
+  return {
+    answered: () => void (last.answeredMs = clock.monotonicMs()),
+    enrolled: (state: EnrolmentState) => void (last.state = state),
+    view: (): Pick<AgentView, "cloud" | "enrolment"> => {
+      const { answeredMs, state } = last;
+      const lastAnswerAgeMs = answeredMs === undefined ? null : Math.round(clock.monotonicMs() - answeredMs);
+      return { cloud: { lastAnswerAgeMs }, enrolment: { state, keyid } };
+    },
   };
 }
 
@@ -189,7 +203,11 @@ interface Wired {
   readonly store: StateKeeper;
 }
 
-function linkOptions(ports: AgentPorts, { config, roots, signer }: AgentSettings, wired: Wired): LinkOptions {
+function linkOptions(
+  ports: AgentPorts,
+  { config, roots, signer }: AgentSettings,
+  wired: Wired,
+): Omit<LinkOptions, "onEnrolment"> {
   const { disk, clock, random, logger, http, mqtt } = ports;
   const { agent, outbox, store } = wired;
   const { cloud, vehicle } = config;

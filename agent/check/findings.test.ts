@@ -4,10 +4,12 @@ import { judgeLooked, type Looked } from "./findings.ts";
 
 const reached = { url: "http://cloud.example", status: 200, ms: 12 };
 
+const freshness = [{ provider: "gateway", signal: "speed", freshForSec: 2, optional: false }] as const;
+
 const fit: Looked = {
   warnings: [],
   trust: { ok: true, keys: 2 },
-  hasKey: true,
+  identity: { vehicleId: "vehicle-1", hasKey: true, claim: undefined },
   state: { problem: null, freeMb: 9_000, reserveMb: 512 },
   clock: { wallMs: Date.UTC(2026, 10, 24), cloudDateMs: Date.UTC(2026, 10, 24) },
   engine: { kind: "not-configured" },
@@ -19,10 +21,16 @@ const fit: Looked = {
     agentRuns: true,
     providers: [{ name: "gateway", lastLine: "good", samples: [{ key: "speedMps", value: 0, ageMs: 90 }] }],
     gate: { open: true, refusals: [] },
+    enrolment: { state: "accepted", keyid: "c".repeat(64) },
   },
-  optionalProviders: new Set(),
+  freshness,
   graph: undefined,
 };
+
+const pending = { state: "pending", keyid: "c".repeat(64) } as const;
+const noClaim = { path: "/etc/muto/claim", found: { kind: "none", problem: "malformed" } } as const;
+
+const { enrolment: accepted, ...unasked } = fit.seen;
 
 const moving = {
   kind: "gate",
@@ -71,10 +79,42 @@ const situations: readonly (readonly [what: string, change: Partial<Looked>, unf
     "one whose second gateway is silent, which is optional",
     {
       seen: { ...fit.seen, providers: [...fit.seen.providers, { name: "spare", lastLine: "none", samples: [] }] },
-      optionalProviders: new Set(["spare"]),
+      freshness: [...freshness, { ...freshness[0], provider: "spare", optional: true }],
     },
     [],
   ],
+  [
+    "one whose gateway spoke for the last time a while ago",
+    {
+      seen: {
+        ...fit.seen,
+        providers: [{ name: "gateway", lastLine: "good", samples: [{ key: "speedMps", value: 0, ageMs: 12_500 }] }],
+      },
+    },
+    ["signal gateway"],
+  ],
+  ["one whose key waits for an operator", { seen: { ...fit.seen, enrolment: pending } }, ["enrolment"]],
+  [
+    "one whose control plane never answered",
+    { seen: { ...fit.seen, enrolment: { ...pending, state: "unknown" } } },
+    [],
+  ],
+  [
+    "one that has neither an accepted key nor a claim",
+    { identity: { ...fit.identity, claim: noClaim }, seen: { ...fit.seen, enrolment: pending } },
+    ["enrolment", "claim"],
+  ],
+  [
+    "one that has no key yet and no claim",
+    { identity: { ...fit.identity, hasKey: false, claim: noClaim }, seen: unasked },
+    ["claim"],
+  ],
+  [
+    "one whose claim is gone and whom nobody asked",
+    { identity: { ...fit.identity, claim: noClaim }, seen: unasked },
+    [],
+  ],
+  ["one that used its claim up and was accepted", { identity: { ...fit.identity, claim: noClaim } }, []],
 ];
 
 describe("what makes a vehicle unfit", () => {
@@ -122,4 +162,33 @@ test("a stack that does not keep what it should is shown to the technician, and 
     "warn node of planner: absent; seen false, needed true, 1.2 s old",
     `warn node-left planner, planner-there since ${since}`,
   ]);
+});
+
+test("what stands in the way says its limit and unit, once, and whether it is closed for now or for good", () => {
+  const standstill = { ...moving, signal: "standstill", required: 120, seen: 5 } as const;
+  const { source: _, ...absent } = moving;
+  const refusals = [
+    moving,
+    { ...standstill, seen: 9 },
+    standstill,
+    { ...moving, problem: "stale", seen: null, ageMs: 12_500 },
+    { ...absent, signal: "parked", problem: "missing", required: true, seen: null, ageMs: null },
+  ] as const;
+  const says = judgeLooked({ ...fit, seen: { ...fit.seen, gate: { open: false, refusals: refusals } } })
+    .filter(({ about }) => about === "gates")
+    .map(({ verdict, says: said }) => `${verdict} ${said}`);
+  assert.deepEqual(says.toSorted(), [
+    "fail DENY_MOVING parked: missing; needed true",
+    "fail DENY_MOVING speed from gateway: stale, 12.5 s old; must be heard anew within 2 s",
+    "wait DENY_MOVING speed from gateway: 8 m/s, 0.1 s old; must be below 0.1 m/s",
+    "wait DENY_MOVING standstill from gateway: 5 s, 0.1 s old; must be at least 120 s",
+  ]);
+});
+
+test("a key that waits is named, so that an operator can compare and accept it", () => {
+  const [found] = judgeLooked({ ...fit, seen: { ...fit.seen, enrolment: pending } }).filter(
+    ({ about }) => about === "enrolment",
+  );
+  assert.equal(accepted?.state, "accepted");
+  assert.equal(found?.next, `an operator: muto vehicle accept vehicle-1 --keyid ${pending.keyid}`);
 });

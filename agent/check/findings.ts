@@ -1,19 +1,13 @@
 import type { AgentView } from "@muto/spec";
-
-/** One thing that was looked at, in words for a technician. Only `fail` makes a vehicle unfit. */
-export interface Finding {
-  readonly about: string;
-  readonly verdict: "ok" | "warn" | "fail";
-  readonly says: string;
-  /** What to do about it. */
-  readonly next?: string;
-}
+import type { Finding } from "./finding.ts";
+import { gateFindings, secondsText, type Freshness } from "./gate-findings.ts";
+import { keyFindings, type Identity } from "./key-findings.ts";
 
 /** Everything that was looked at, as values; judged here, without another look. */
 export interface Looked {
   readonly warnings: readonly string[];
   readonly trust: { readonly ok: true; readonly keys: number } | { readonly ok: false; readonly problem: string };
-  readonly hasKey: boolean;
+  readonly identity: Omit<Identity, "enrolment">;
   readonly state: { readonly problem: string | null; readonly freeMb: number | null; readonly reserveMb: number };
   readonly clock: { readonly wallMs: number; readonly cloudDateMs: number | null };
   readonly engine:
@@ -29,8 +23,10 @@ export interface Looked {
     readonly agentRuns: boolean;
     /** Of the agent that runs here; without one nobody has looked at the stack. */
     readonly health?: Pick<AgentView["health"], "probes" | "drift">;
+    readonly enrolment?: AgentView["enrolment"];
   };
-  readonly optionalProviders: ReadonlySet<string>;
+  /** One for each source of a signal that the configuration names. */
+  readonly freshness: readonly Freshness[];
   readonly graph: AgentView["graph"];
 }
 
@@ -47,10 +43,11 @@ const CLOCK_MS_MIN = Date.UTC(2025, 0, 1);
 
 /** Whether this vehicle could take and run a release; the gates may be closed all the same, because it drives. */
 export function judgeLooked(looked: Looked): readonly Finding[] {
+  const { seen, freshness } = looked;
   return [
     ...looked.warnings.map((says): Finding => ({ about: "configuration", verdict: "warn", says })),
     trustFinding(looked),
-    keyFinding(looked),
+    ...keyFindings({ ...looked.identity, ...(seen.enrolment !== undefined && { enrolment: seen.enrolment }) }),
     stateFinding(looked),
     clockFinding(looked),
     ...runtimeFindings(looked),
@@ -58,10 +55,10 @@ export function judgeLooked(looked: Looked): readonly Finding[] {
     ...(looked.registry === undefined ? [noRegistry] : [reachedFinding("registry", looked.registry)]),
     ...(looked.broker === undefined ? [] : [reachedFinding("broker", looked.broker)]),
     agentFinding(looked),
-    ...looked.seen.providers.map((provider) => providerFinding(provider, looked.optionalProviders)),
+    ...seen.providers.map((provider) => providerFinding(provider, freshness)),
     ...graphFindings(looked),
-    ...stackFindings(looked.seen.health),
-    ...gateFindings(looked),
+    ...stackFindings(seen.health),
+    ...gateFindings(seen.gate, freshness),
   ];
 }
 
@@ -79,11 +76,6 @@ function trustFinding({ trust }: Looked): Finding {
     says: trust.problem,
     next: "copy the fleet's trust file to where trustFile points",
   };
-}
-
-function keyFinding({ hasKey }: Looked): Finding {
-  if (hasKey) return { about: "key", verdict: "ok", says: "this vehicle has a key of its own" };
-  return { about: "key", verdict: "warn", says: "no key yet", next: "the agent makes one when it first starts" };
 }
 
 function stateFinding({ state }: Looked): Finding {
@@ -167,16 +159,26 @@ function agentFinding({ seen }: Looked): Finding {
     : { about: "agent", verdict: "warn", says: "does not run; what follows was looked at for a moment without it" };
 }
 
+/** A provider that no source calls required can fall silent without closing a gate. What is old is as good as never said. */
 function providerFinding(
   { name, lastLine, samples }: AgentView["providers"][number],
-  optional: ReadonlySet<string>,
+  freshness: readonly Freshness[],
 ): Finding {
   const about = `signal ${name}`;
-  const values = samples.map(({ key, value, ageMs }) => `${key} ${String(value)} (${(ageMs / 1000).toFixed(1)} s)`);
-  if (lastLine === "good") return { about, verdict: "ok", says: values.join(", ") };
-  const verdict = optional.has(name) ? "warn" : "fail";
-  const says = lastLine === "none" ? "has said nothing" : "says what cannot be understood";
-  return { about, verdict, says, next: "without it the gates stay closed" };
+  const next = "without it the gates stay closed";
+  const named = freshness.filter(({ provider }) => provider === name);
+  const verdict = named.some(({ optional }) => !optional) ? "fail" : "warn";
+  if (lastLine !== "good") {
+    const says = lastLine === "none" ? "has said nothing" : "says what cannot be understood";
+    return { about, verdict, says, next };
+  }
+  const newestMs = Math.min(...samples.map(({ ageMs }) => ageMs));
+  const freshForSec = Math.max(...named.map((one) => one.freshForSec));
+  if (named.length > 0 && samples.length > 0 && newestMs > freshForSec * 1000) {
+    return { about, verdict, says: `stale: ${secondsText(newestMs)} old, must be below ${freshForSec} s`, next };
+  }
+  const values = samples.map(({ key, value, ageMs }) => `${key} ${String(value)} (${secondsText(ageMs)})`);
+  return { about, verdict: "ok", says: values.join(", ") };
 }
 
 function graphFindings({ graph }: Looked): readonly Finding[] {
@@ -214,19 +216,4 @@ function stackFindings(health: Looked["seen"]["health"]): readonly Finding[] {
       return { about: "drift", verdict: "warn", says: `${drift} ${where} since ${since}`.replace("  ", " ") };
     }),
   ];
-}
-
-/** What nobody can know closes a gate for ever; what is seen closes it only for now. */
-function gateFindings({ seen }: Looked): readonly Finding[] {
-  if (seen.gate.open) return [{ about: "gates", verdict: "ok", says: "open: a change could start now" }];
-  return seen.gate.refusals.flatMap((evidence): Finding[] => {
-    if (evidence.kind !== "gate") return [];
-    const { reasonCode, signal, source, required, seen: value, ageMs, problem } = evidence;
-    const unknown = problem === "missing" || problem === "malformed" || problem === "stale";
-    const from = source === undefined ? "" : ` from ${source}`;
-    const age = ageMs === null ? "" : `, ${(ageMs / 1000).toFixed(1)} s old`;
-    const what = `${signal ?? evidence.gate}${from}: ${unknown ? problem : String(value)}${age}; needed ${String(required)}`;
-    const verdict = unknown ? "fail" : "ok";
-    return [{ about: "gates", verdict, says: `${reasonCode} ${what}` }];
-  });
 }

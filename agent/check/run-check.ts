@@ -5,8 +5,10 @@ import { systemClock, type Clock } from "@muto/kit/clock";
 import { systemDisk, type Disk } from "@muto/kit/disk";
 import { systemHttp } from "@muto/kit/http";
 import { silentLogger } from "@muto/kit/logger";
+import { ulid } from "@muto/kit/ids";
 import { systemRandom } from "@muto/kit/random";
 import type { AgentConfig, AgentView, SignalSource } from "@muto/spec";
+import { generateKey } from "@muto/trust/keys";
 import { loadTrustFile } from "@muto/trust/trust-file";
 import { loadAgentConfig } from "../config.ts";
 import { createTechnicianReader } from "../local/technician-reader.ts";
@@ -15,7 +17,13 @@ import { engineAt } from "../runtime/oci/engine.ts";
 import { findEngineSocket } from "../runtime/oci/find-socket.ts";
 import { evaluateGates } from "../safety/gates.ts";
 import { openSignals } from "../signals/system-signals.ts";
-import { judgeLooked, type Finding, type Looked, type Reached } from "./findings.ts";
+import { plainEnrolment } from "../link/enrolment.ts";
+import { readClaim } from "../link/claim.ts";
+import { yawRateSource } from "../safety/hear.ts";
+import type { Finding } from "./finding.ts";
+import { judgeLooked, type Looked, type Reached } from "./findings.ts";
+import type { Freshness } from "./gate-findings.ts";
+import type { Identity } from "./key-findings.ts";
 import { graphView, providersOf } from "./view.ts";
 import { askForView } from "./view-server.ts";
 
@@ -56,7 +64,7 @@ export async function runCheck(configFile: string): Promise<CheckResult> {
   const looked: Looked = {
     warnings,
     trust: await trustOf(disk, config.trustFile),
-    hasKey: (await disk.stat(join(config.stateDir, "key", "vehicle.pem")).catch(() => undefined)) !== undefined,
+    identity: await identityOf(disk, clock, config),
     state,
     clock: { wallMs: clock.wallMs(), cloudDateMs: cloud.dateMs },
     engine,
@@ -65,7 +73,7 @@ export async function runCheck(configFile: string): Promise<CheckResult> {
     registry,
     broker,
     seen,
-    optionalProviders: optionalProviders(config),
+    freshness: freshnessOf(config),
     graph: seen.graph,
   };
   const findings = judgeLooked(looked);
@@ -165,12 +173,29 @@ async function lookWithout(config: AgentConfig, clock: Clock, disk: Disk) {
   };
 }
 
-/** Providers whose silence alone closes no gate: every signal that names them calls them optional. */
-function optionalProviders({ signals }: AgentConfig): ReadonlySet<string> {
-  const sources = [signals.speed, signals.yawRate, signals.mode, signals.battery, signals.parked, signals.hold];
-  const named = sources.flatMap((source: SignalSource | undefined) =>
-    source === undefined || source === "none" ? [] : source,
-  );
-  const required = new Set(named.filter(({ optional }) => !optional).map(({ provider }) => provider));
-  return new Set(signals.providers.map(({ name }) => name).filter((name) => !required.has(name)));
+/** Whether there is a claim is asked of a request as the agent would make it, with a key of this moment. */
+async function identityOf(disk: Disk, clock: Clock, config: AgentConfig): Promise<Identity> {
+  const { stateDir, vehicle, cloud } = config;
+  const hasKey = (await disk.stat(join(stateDir, "key", "vehicle.pem")).catch(() => undefined)) !== undefined;
+  const identity = { vehicleId: vehicle.id, hasKey };
+  const path = cloud.claimFile;
+  if (path === undefined) return { ...identity, claim: undefined };
+  const { signer } = await generateKey("ed25519");
+  const installId = () => ulid(clock, systemRandom());
+  const enrolment = plainEnrolment({ clock, signer, tenant: "default", vehicleId: vehicle.id, facts: {}, installId });
+  return { ...identity, claim: { path, found: await readClaim(disk, path, enrolment) } };
+}
+
+/** Of every source that names a provider; a signal that is declared absent has none. */
+function freshnessOf({ signals }: AgentConfig): readonly Freshness[] {
+  const of = (signal: Freshness["signal"], source: SignalSource | undefined): readonly Freshness[] =>
+    source === undefined || source === "none" ? [] : source.map((named) => ({ signal, ...named }));
+  return [
+    ...of("speed", signals.speed),
+    ...of("angular-speed", yawRateSource(signals)),
+    ...of("mode", signals.mode),
+    ...of("battery", signals.battery),
+    ...of("parked", signals.parked),
+    ...of("hold", signals.hold),
+  ];
 }

@@ -8,7 +8,7 @@ import { seededRandom } from "@muto/kit/random";
 import { TOPICS, type AssignmentOffer, type Envelope, type HealthReport, type ReportReceipt } from "@muto/spec";
 import type { MqttMessage, MqttOptions } from "../ports.ts";
 import type { CloudClient, Enrolled, Polled } from "./cloud-client.ts";
-import { createLink, type CloudContact, type LinkOptions } from "./link.ts";
+import { createLink, type CloudContact, type EnrolmentState, type LinkOptions } from "./link.ts";
 import { openOutbox } from "./outbox.ts";
 
 export const own = { tenant: "default", vehicleId: "vehicle-1" };
@@ -31,6 +31,7 @@ export async function openVehicle(changes: Partial<LinkOptions> & { readonly has
   const cloud = fakeCloud();
   const broker = fakeBroker();
   const contacts: CloudContact[] = [];
+  const enrolments: EnrolmentState[] = [];
   const options: LinkOptions = {
     ...own,
     cloudUrl: "https://muto.example.org",
@@ -49,6 +50,7 @@ export async function openVehicle(changes: Partial<LinkOptions> & { readonly has
     isOfferTaken: () => true,
     health: async () => health,
     enrolment: async () => envelope,
+    onEnrolment: (state) => enrolments.push(state),
     onContact: (contact) => contacts.push(contact),
     ...changes,
   };
@@ -65,6 +67,7 @@ export async function openVehicle(changes: Partial<LinkOptions> & { readonly has
     cloud,
     broker,
     contacts,
+    enrolments,
     close,
     queue: async (text: string) => {
       await outbox.append({ reportId: text, terminal: true, mergeKey: null, body: encoder.encode(text) });

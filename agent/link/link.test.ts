@@ -235,6 +235,7 @@ test("link: an unknown vehicle asks to be known and is polled for at once", { ti
   await cloud.called("poll", 2);
   while (vehicle.contacts.length === 0) await systemClock().sleep(1);
   assert.deepEqual(asked, ["enroll"]);
+  assert.deepEqual(vehicle.enrolments.slice(0, 3), ["pending", "accepted", "accepted"]);
 });
 
 test("link: a vehicle that is accepted and refused in circles slows down", { timeout: LIMIT_MS }, async () => {

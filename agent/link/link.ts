@@ -5,7 +5,15 @@ import { JournalError } from "@muto/kit/journal";
 import type { Logger } from "@muto/kit/logger";
 import type { Random } from "@muto/kit/random";
 import { createWake } from "@muto/kit/wake";
-import { ERRORS, TOPICS, type AssignmentOffer, type Envelope, type HealthReport, type Presence } from "@muto/spec";
+import {
+  ERRORS,
+  TOPICS,
+  type AgentView,
+  type AssignmentOffer,
+  type Envelope,
+  type HealthReport,
+  type Presence,
+} from "@muto/spec";
 import type { MqttConnector, MqttMessage, MqttSession } from "../ports.ts";
 import type { CloudClient, Polled } from "./cloud-client.ts";
 import type { CloudFailure } from "./cloud-request.ts";
@@ -36,9 +44,13 @@ export interface LinkOptions {
   readonly enrolment: () => Promise<Envelope>;
   /** Tails of output that reports name by digest; undefined where none are kept. */
   readonly tails?: TailSource;
+  /** Whether the cloud takes this vehicle's key, by its last answer. */
+  readonly onEnrolment: (state: EnrolmentState) => void;
   /** Called after every poll that was answered. */
   readonly onContact: (contact: CloudContact) => void;
 }
+
+export type EnrolmentState = Exclude<AgentView["enrolment"]["state"], "unknown">;
 
 export interface BrokerLogin {
   readonly connector: MqttConnector;
@@ -145,6 +157,7 @@ async function poll(
       if (polled.kind === "latest") ({ etag } = polled);
       await acknowledge(options, installId, polled.acknowledgedSeq);
       const offer = polled.kind === "latest" ? polled.assignment : undefined;
+      options.onEnrolment("accepted");
       onContact({ offer, serverDateMs: polled.serverDateMs });
       await post(stop);
     } else {
@@ -175,6 +188,7 @@ async function comesIn(
     logger.warn("cloud refuses the poll", { status: failure.status, code: failure.code });
     return false;
   }
+  options.onEnrolment("pending");
   const enrolled = await cloud.enroll(await enrolment(), stop);
   if (enrolled.kind === "unavailable") return false;
   if (enrolled.kind === "refused") {
@@ -182,6 +196,7 @@ async function comesIn(
     return false;
   }
   const { state, keyid } = enrolled.answer;
+  options.onEnrolment(state);
   logger.info("vehicle asked to be known", { state, keyid });
   // Accepted and refused again straight away would be a circle; it is gone round at the pace of failures.
   return state === "accepted" && failures === 1;

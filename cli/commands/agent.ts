@@ -133,7 +133,7 @@ const check: Command = {
   },
 };
 
-const VERDICTS = { ok: "ok", warn: "warn", fail: "FAIL" } as const;
+const VERDICTS = { ok: "ok", wait: "wait", warn: "warn", fail: "FAIL" } as const;
 
 export const agentCommands: readonly Command[] = [run, check, hold, releaseHold, confirmStanding, local];
 

@@ -420,6 +420,7 @@ export interface AgentView {
   readonly health: HealthReport;
   readonly status: ViewStatus;
   readonly cloud: ViewCloud;
+  readonly enrolment: ViewEnrolment;
   readonly clock: ViewClock;
   readonly providers: readonly ViewProvider[];
   readonly graph?: ViewGraph;
@@ -435,6 +436,12 @@ export interface ViewStatus {
 export interface ViewCloud {
   /** null when it never answered. */
   readonly lastAnswerAgeMs: number | null;
+}
+
+/** Whether the control plane takes this vehicle's key, by its last answer: pending waits for an operator, who compares the fingerprint; unknown before it ever answered. */
+export interface ViewEnrolment {
+  readonly state: "accepted" | "pending" | "unknown";
+  readonly keyid: KeyId;
 }
 
 export interface ViewClock {

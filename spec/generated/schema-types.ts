@@ -40,6 +40,7 @@ export interface SchemaTypes {
   readonly AgentView: messages.AgentView;
   readonly ViewStatus: messages.ViewStatus;
   readonly ViewCloud: messages.ViewCloud;
+  readonly ViewEnrolment: messages.ViewEnrolment;
   readonly ViewClock: messages.ViewClock;
   readonly ViewProvider: messages.ViewProvider;
   readonly ViewSample: messages.ViewSample;

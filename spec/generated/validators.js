@@ -4159,7 +4159,7 @@ return errors === 0;
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const validateAgentView = validate165;
-const schema57 = {"$id":"muto:AgentView","type":"object","required":["kind","health","status","cloud","clock","providers","gate"],"properties":{"kind":{"const":"muto.agent-view/v1"},"health":{"$ref":"muto:HealthReport"},"status":{"$ref":"muto:ViewStatus"},"cloud":{"$ref":"muto:ViewCloud"},"clock":{"$ref":"muto:ViewClock"},"providers":{"type":"array","maxItems":16,"items":{"$ref":"muto:ViewProvider"}},"graph":{"$ref":"muto:ViewGraph"},"gate":{"$ref":"muto:ViewGate"}}};
+const schema57 = {"$id":"muto:AgentView","type":"object","required":["kind","health","status","cloud","enrolment","clock","providers","gate"],"properties":{"kind":{"const":"muto.agent-view/v1"},"health":{"$ref":"muto:HealthReport"},"status":{"$ref":"muto:ViewStatus"},"cloud":{"$ref":"muto:ViewCloud"},"enrolment":{"$ref":"muto:ViewEnrolment"},"clock":{"$ref":"muto:ViewClock"},"providers":{"type":"array","maxItems":16,"items":{"$ref":"muto:ViewProvider"}},"graph":{"$ref":"muto:ViewGraph"},"gate":{"$ref":"muto:ViewGate"}}};
 const schema58 = {"$id":"muto:HealthReport","type":"object","required":["kind","vehicleId","installId","bootId","at","stack","desiredStateRevision","rollbackReady","safetySnapshot","diskFreeMb","agentVersion","workloads"],"properties":{"kind":{"const":"muto.health-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"installId":{"$ref":"muto:Ulid"},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"rollbackReady":{"type":"boolean"},"volatile":{"type":"boolean"},"changeInProgress":{"type":"boolean"},"safetySnapshot":{"$ref":"muto:SafetySnapshot"},"diskFreeMb":{"$ref":"muto:Count"},"agentVersion":{"$ref":"muto:Version"},"facts":{"$ref":"muto:Facts"},"workloads":{"type":"array","maxItems":64,"items":{"$ref":"muto:WorkloadHealth"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
 const schema59 = {"$id":"muto:Ulid","type":"string","pattern":"^[0-9A-HJKMNP-TV-Z]{26}$"};
 const pattern22 = new RegExp("^[0-9A-HJKMNP-TV-Z]{26}$", "u");
@@ -6264,13 +6264,123 @@ return errors === 0;
 }
 validate239.evaluated = {"props":{"lastAnswerAgeMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema84 = {"$id":"muto:ViewClock","type":"object","required":["trusted"],"properties":{"trusted":{"type":"boolean"}}};
+const schema84 = {"$id":"muto:ViewEnrolment","type":"object","required":["state","keyid"],"properties":{"state":{"enum":["accepted","pending","unknown"]},"keyid":{"$ref":"muto:KeyId"}}};
+const schema85 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
+const pattern28 = new RegExp("^[a-f0-9]{64}$", "u");
+
+function validate242(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:KeyId" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate242.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(typeof data === "string"){
+if(!pattern28.test(data)){
+const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-f0-9]{64}$"},message:"must match pattern \""+"^[a-f0-9]{64}$"+"\""};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+}
+else {
+const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+validate242.errors = vErrors;
+return errors === 0;
+}
+validate242.evaluated = {"dynamicProps":false,"dynamicItems":false};
+
 
 function validate241(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:ViewClock" */;
+/*# sourceURL="muto:ViewEnrolment" */;
 let vErrors = null;
 let errors = 0;
 const evaluated0 = validate241.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.state === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'"};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.keyid === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "keyid"},message:"must have required property '"+"keyid"+"'"};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.state !== undefined){
+let data0 = data.state;
+if(!(((data0 === "accepted") || (data0 === "pending")) || (data0 === "unknown"))){
+const err2 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema84.properties.state.enum},message:"must be equal to one of the allowed values"};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+}
+if(data.keyid !== undefined){
+if(!(validate242(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err3 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+validate241.errors = vErrors;
+return errors === 0;
+}
+validate241.evaluated = {"props":{"state":true,"keyid":true},"dynamicProps":false,"dynamicItems":false};
+
+const schema86 = {"$id":"muto:ViewClock","type":"object","required":["trusted"],"properties":{"trusted":{"type":"boolean"}}};
+
+function validate245(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="muto:ViewClock" */;
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate245.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6311,20 +6421,20 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate241.errors = vErrors;
+validate245.errors = vErrors;
 return errors === 0;
 }
-validate241.evaluated = {"props":{"trusted":true},"dynamicProps":false,"dynamicItems":false};
+validate245.evaluated = {"props":{"trusted":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema85 = {"$id":"muto:ViewProvider","type":"object","required":["name","lastLine","samples"],"properties":{"name":{"$ref":"muto:Name"},"lastLine":{"enum":["none","good","malformed"]},"samples":{"type":"array","maxItems":32,"items":{"$ref":"muto:ViewSample"}}}};
-const schema86 = {"$id":"muto:ViewSample","type":"object","required":["key","value","ageMs"],"properties":{"key":{"type":"string","pattern":"^[A-Za-z]{1,40}$"},"value":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":"integer","minimum":0}}};
-const pattern28 = new RegExp("^[A-Za-z]{1,40}$", "u");
+const schema87 = {"$id":"muto:ViewProvider","type":"object","required":["name","lastLine","samples"],"properties":{"name":{"$ref":"muto:Name"},"lastLine":{"enum":["none","good","malformed"]},"samples":{"type":"array","maxItems":32,"items":{"$ref":"muto:ViewSample"}}}};
+const schema88 = {"$id":"muto:ViewSample","type":"object","required":["key","value","ageMs"],"properties":{"key":{"type":"string","pattern":"^[A-Za-z]{1,40}$"},"value":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":"integer","minimum":0}}};
+const pattern29 = new RegExp("^[A-Za-z]{1,40}$", "u");
 
-function validate245(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate249(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ViewSample" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate245.evaluated;
+const evaluated0 = validate249.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6365,7 +6475,7 @@ errors++;
 if(data.key !== undefined){
 let data0 = data.key;
 if(typeof data0 === "string"){
-if(!pattern28.test(data0)){
+if(!pattern29.test(data0)){
 const err3 = {instancePath:instancePath+"/key",schemaPath:"#/properties/key/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z]{1,40}$"},message:"must match pattern \""+"^[A-Za-z]{1,40}$"+"\""};
 if(vErrors === null){
 vErrors = [err3];
@@ -6390,7 +6500,7 @@ errors++;
 if(data.value !== undefined){
 let data1 = data.value;
 if((((!((typeof data1 == "number") && (isFinite(data1)))) && (typeof data1 !== "boolean")) && (typeof data1 !== "string")) && (data1 !== null)){
-const err5 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema86.properties.value.type},message:"must be number,boolean,string,null"};
+const err5 = {instancePath:instancePath+"/value",schemaPath:"#/properties/value/type",keyword:"type",params:{type: schema88.properties.value.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -6448,17 +6558,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate245.errors = vErrors;
+validate249.errors = vErrors;
 return errors === 0;
 }
-validate245.evaluated = {"props":{"key":true,"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate249.evaluated = {"props":{"key":true,"value":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate243(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate247(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ViewProvider" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate243.evaluated;
+const evaluated0 = validate247.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6505,7 +6615,7 @@ errors = vErrors.length;
 if(data.lastLine !== undefined){
 let data1 = data.lastLine;
 if(!(((data1 === "none") || (data1 === "good")) || (data1 === "malformed"))){
-const err3 = {instancePath:instancePath+"/lastLine",schemaPath:"#/properties/lastLine/enum",keyword:"enum",params:{allowedValues: schema85.properties.lastLine.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/lastLine",schemaPath:"#/properties/lastLine/enum",keyword:"enum",params:{allowedValues: schema87.properties.lastLine.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6530,8 +6640,8 @@ errors++;
 }
 const len0 = data2.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate245(data2[i0], {instancePath:instancePath+"/samples/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+if(!(validate249(data2[i0], {instancePath:instancePath+"/samples/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
 errors = vErrors.length;
 }
 }
@@ -6558,18 +6668,18 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate243.errors = vErrors;
+validate247.errors = vErrors;
 return errors === 0;
 }
-validate243.evaluated = {"props":{"name":true,"lastLine":true,"samples":true},"dynamicProps":false,"dynamicItems":false};
+validate247.evaluated = {"props":{"name":true,"lastLine":true,"samples":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema87 = {"$id":"muto:ViewGraph","type":"object","required":["provider","seen"],"properties":{"provider":{"$ref":"muto:Name"},"seen":{"type":"boolean"}}};
+const schema89 = {"$id":"muto:ViewGraph","type":"object","required":["provider","seen"],"properties":{"provider":{"$ref":"muto:Name"},"seen":{"type":"boolean"}}};
 
-function validate248(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ViewGraph" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate248.evaluated;
+const evaluated0 = validate252.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6626,20 +6736,20 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate248.errors = vErrors;
+validate252.errors = vErrors;
 return errors === 0;
 }
-validate248.evaluated = {"props":{"provider":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+validate252.evaluated = {"props":{"provider":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema88 = {"$id":"muto:ViewGate","type":"object","required":["open","refusals"],"properties":{"open":{"type":"boolean"},"refusals":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
-const schema89 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
-const schema90 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
+const schema90 = {"$id":"muto:ViewGate","type":"object","required":["open","refusals"],"properties":{"open":{"type":"boolean"},"refusals":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}}}};
+const schema91 = {"$id":"muto:Evidence","type":"object","oneOf":[{"$ref":"muto:GateEvidence"},{"$ref":"muto:VerificationEvidence"},{"$ref":"muto:CompatibilityEvidence"},{"$ref":"muto:DownloadEvidence"},{"$ref":"muto:WorkloadEvidence"},{"$ref":"muto:ProbeEvidence"},{"$ref":"muto:StorageEvidence"},{"$ref":"muto:RollbackEvidence"},{"$ref":"muto:QuarantineEvidence"},{"$ref":"muto:ConfirmationEvidence"},{"$ref":"muto:OutputTailEvidence"}],"discriminator":{"propertyName":"kind"}};
+const schema92 = {"$id":"muto:GateEvidence","type":"object","required":["kind","reasonCode","gate","required","seen","ageMs"],"properties":{"kind":{"const":"gate"},"reasonCode":{"$ref":"muto:ReasonCode"},"gate":{"enum":["moving","autonomous-mode","battery","window","disk","local-hold"]},"signal":{"enum":["speed","angular-speed","standstill","parked","mode","battery","clock","window","disk","hold","change-acknowledged"]},"problem":{"enum":["missing","stale","malformed","out-of-bounds","not-trusted","held","not-acknowledged"]},"source":{"$ref":"muto:Name"},"required":{"type":["number","boolean","string","null"],"maxLength":64},"seen":{"type":["number","boolean","string","null"],"maxLength":64},"ageMs":{"type":["integer","null"],"minimum":0}}};
 
-function validate253(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate257(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:GateEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate253.evaluated;
+const evaluated0 = validate257.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6728,7 +6838,7 @@ errors = vErrors.length;
 if(data.gate !== undefined){
 let data2 = data.gate;
 if(!((((((data2 === "moving") || (data2 === "autonomous-mode")) || (data2 === "battery")) || (data2 === "window")) || (data2 === "disk")) || (data2 === "local-hold"))){
-const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema90.properties.gate.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/gate",schemaPath:"#/properties/gate/enum",keyword:"enum",params:{allowedValues: schema92.properties.gate.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6741,7 +6851,7 @@ errors++;
 if(data.signal !== undefined){
 let data3 = data.signal;
 if(!(((((((((((data3 === "speed") || (data3 === "angular-speed")) || (data3 === "standstill")) || (data3 === "parked")) || (data3 === "mode")) || (data3 === "battery")) || (data3 === "clock")) || (data3 === "window")) || (data3 === "disk")) || (data3 === "hold")) || (data3 === "change-acknowledged"))){
-const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema90.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema92.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6754,7 +6864,7 @@ errors++;
 if(data.problem !== undefined){
 let data4 = data.problem;
 if(!(((((((data4 === "missing") || (data4 === "stale")) || (data4 === "malformed")) || (data4 === "out-of-bounds")) || (data4 === "not-trusted")) || (data4 === "held")) || (data4 === "not-acknowledged"))){
-const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema90.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema92.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -6773,7 +6883,7 @@ errors = vErrors.length;
 if(data.required !== undefined){
 let data6 = data.required;
 if((((!((typeof data6 == "number") && (isFinite(data6)))) && (typeof data6 !== "boolean")) && (typeof data6 !== "string")) && (data6 !== null)){
-const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema90.properties.required.type},message:"must be number,boolean,string,null"};
+const err10 = {instancePath:instancePath+"/required",schemaPath:"#/properties/required/type",keyword:"type",params:{type: schema92.properties.required.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -6798,7 +6908,7 @@ errors++;
 if(data.seen !== undefined){
 let data7 = data.seen;
 if((((!((typeof data7 == "number") && (isFinite(data7)))) && (typeof data7 !== "boolean")) && (typeof data7 !== "string")) && (data7 !== null)){
-const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema90.properties.seen.type},message:"must be number,boolean,string,null"};
+const err12 = {instancePath:instancePath+"/seen",schemaPath:"#/properties/seen/type",keyword:"type",params:{type: schema92.properties.seen.type},message:"must be number,boolean,string,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6823,7 +6933,7 @@ errors++;
 if(data.ageMs !== undefined){
 let data8 = data.ageMs;
 if((!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))) && (data8 !== null)){
-const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema90.properties.ageMs.type},message:"must be integer,null"};
+const err14 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema92.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -6856,18 +6966,18 @@ vErrors.push(err16);
 }
 errors++;
 }
-validate253.errors = vErrors;
+validate257.errors = vErrors;
 return errors === 0;
 }
-validate253.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
+validate257.evaluated = {"props":{"kind":true,"reasonCode":true,"gate":true,"signal":true,"problem":true,"source":true,"required":true,"seen":true,"ageMs":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema91 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
+const schema93 = {"$id":"muto:VerificationEvidence","type":"object","required":["kind","reasonCode","problem"],"properties":{"kind":{"const":"verification"},"reasonCode":{"$ref":"muto:ReasonCode"},"problem":{"enum":["malformed","wrong-type","threshold-unmet","unknown-key","wrong-tenant","wrong-vehicle","sequence-too-old","sequence-conflict","expired","start-expired","digest-mismatch","release-unsigned","epoch-too-old","manifest-mismatch","too-large"]},"digest":{"$ref":"muto:Digest"},"sequence":{"$ref":"muto:Count"},"floor":{"$ref":"muto:Count"}}};
 
-function validate256(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate260(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:VerificationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate256.evaluated;
+const evaluated0 = validate260.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6926,7 +7036,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data2 = data.problem;
 if(!(((((((((((((((data2 === "malformed") || (data2 === "wrong-type")) || (data2 === "threshold-unmet")) || (data2 === "unknown-key")) || (data2 === "wrong-tenant")) || (data2 === "wrong-vehicle")) || (data2 === "sequence-too-old")) || (data2 === "sequence-conflict")) || (data2 === "expired")) || (data2 === "start-expired")) || (data2 === "digest-mismatch")) || (data2 === "release-unsigned")) || (data2 === "epoch-too-old")) || (data2 === "manifest-mismatch")) || (data2 === "too-large"))){
-const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema91.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema93.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6965,18 +7075,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate256.errors = vErrors;
+validate260.errors = vErrors;
 return errors === 0;
 }
-validate256.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
+validate260.evaluated = {"props":{"kind":true,"reasonCode":true,"problem":true,"digest":true,"sequence":true,"floor":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema92 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
+const schema94 = {"$id":"muto:CompatibilityEvidence","type":"object","required":["kind","reasonCode","fact","required","seen"],"properties":{"kind":{"const":"compatibility"},"reasonCode":{"$ref":"muto:ReasonCode"},"fact":{"enum":["model","os","rosDistro","runtime"]},"required":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"seen":{"oneOf":[{"$ref":"muto:Tag"},{"type":"null"}]}}};
 
-function validate261(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate265(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:CompatibilityEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate261.evaluated;
+const evaluated0 = validate265.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7055,7 +7165,7 @@ errors = vErrors.length;
 if(data.fact !== undefined){
 let data2 = data.fact;
 if(!((((data2 === "model") || (data2 === "os")) || (data2 === "rosDistro")) || (data2 === "runtime"))){
-const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema92.properties.fact.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/fact",schemaPath:"#/properties/fact/enum",keyword:"enum",params:{allowedValues: schema94.properties.fact.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7167,18 +7277,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate261.errors = vErrors;
+validate265.errors = vErrors;
 return errors === 0;
 }
-validate261.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
+validate265.evaluated = {"props":{"kind":true,"reasonCode":true,"fact":true,"required":true,"seen":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema93 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
+const schema95 = {"$id":"muto:DownloadEvidence","type":"object","required":["kind","reasonCode","digest","problem","attempts","bytesReceived","bytesExpected"],"properties":{"kind":{"const":"download"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"problem":{"enum":["not-found","unauthorized","digest-mismatch","too-large","too-slow","truncated","unreachable","unexpected-status","budget"]},"httpStatus":{"type":"integer","minimum":100,"maximum":599},"attempts":{"$ref":"muto:Count"},"bytesReceived":{"$ref":"muto:Count"},"bytesExpected":{"$ref":"muto:Count"}}};
 
-function validate265(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate269(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DownloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate265.evaluated;
+const evaluated0 = validate269.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7283,7 +7393,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!(((((((((data3 === "not-found") || (data3 === "unauthorized")) || (data3 === "digest-mismatch")) || (data3 === "too-large")) || (data3 === "too-slow")) || (data3 === "truncated")) || (data3 === "unreachable")) || (data3 === "unexpected-status")) || (data3 === "budget"))){
-const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema93.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err8 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema95.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7357,19 +7467,19 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate265.errors = vErrors;
+validate269.errors = vErrors;
 return errors === 0;
 }
-validate265.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
+validate269.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"problem":true,"httpStatus":true,"attempts":true,"bytesReceived":true,"bytesExpected":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema94 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered","hung"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
-const pattern29 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
+const schema96 = {"$id":"muto:WorkloadEvidence","type":"object","required":["kind","reasonCode","workload","problem","exits","windowSec"],"properties":{"kind":{"const":"workload"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"problem":{"enum":["exited","killed","lost","start-refused","start-timeout","stop-timeout","tampered","hung"]},"exitCode":{"type":["integer","null"]},"signal":{"type":["string","null"],"pattern":"^SIG[A-Z0-9+-]{2,12}$"},"exits":{"$ref":"muto:Count"},"windowSec":{"$ref":"muto:Count"}}};
+const pattern30 = new RegExp("^SIG[A-Z0-9+-]{2,12}$", "u");
 
-function validate271(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate275(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:WorkloadEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate271.evaluated;
+const evaluated0 = validate275.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7464,7 +7574,7 @@ errors = vErrors.length;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(!((((((((data3 === "exited") || (data3 === "killed")) || (data3 === "lost")) || (data3 === "start-refused")) || (data3 === "start-timeout")) || (data3 === "stop-timeout")) || (data3 === "tampered")) || (data3 === "hung"))){
-const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema94.properties.problem.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/enum",keyword:"enum",params:{allowedValues: schema96.properties.problem.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7477,7 +7587,7 @@ errors++;
 if(data.exitCode !== undefined){
 let data4 = data.exitCode;
 if((!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))) && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema94.properties.exitCode.type},message:"must be integer,null"};
+const err8 = {instancePath:instancePath+"/exitCode",schemaPath:"#/properties/exitCode/type",keyword:"type",params:{type: schema96.properties.exitCode.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7490,7 +7600,7 @@ errors++;
 if(data.signal !== undefined){
 let data5 = data.signal;
 if((typeof data5 !== "string") && (data5 !== null)){
-const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema94.properties.signal.type},message:"must be string,null"};
+const err9 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/type",keyword:"type",params:{type: schema96.properties.signal.type},message:"must be string,null"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -7500,7 +7610,7 @@ vErrors.push(err9);
 errors++;
 }
 if(typeof data5 === "string"){
-if(!pattern29.test(data5)){
+if(!pattern30.test(data5)){
 const err10 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/pattern",keyword:"pattern",params:{pattern: "^SIG[A-Z0-9+-]{2,12}$"},message:"must match pattern \""+"^SIG[A-Z0-9+-]{2,12}$"+"\""};
 if(vErrors === null){
 vErrors = [err10];
@@ -7535,18 +7645,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate271.errors = vErrors;
+validate275.errors = vErrors;
 return errors === 0;
 }
-validate271.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
+validate275.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"problem":true,"exitCode":true,"signal":true,"exits":true,"windowSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema95 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"$ref":"muto:ProbeKind"},"met":{"type":"boolean"},"problem":{"$ref":"muto:ProbeProblem"},"required":{"$ref":"muto:ProbeValue"},"seen":{"$ref":"muto:ProbeValue"},"ageMs":{"type":["integer","null"],"minimum":0},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
+const schema97 = {"$id":"muto:ProbeEvidence","type":"object","required":["kind","reasonCode","probe","probeKind","met","before","attempts","waitedSec"],"properties":{"kind":{"const":"probe"},"reasonCode":{"$ref":"muto:ReasonCode"},"probe":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"probeKind":{"$ref":"muto:ProbeKind"},"met":{"type":"boolean"},"problem":{"$ref":"muto:ProbeProblem"},"required":{"$ref":"muto:ProbeValue"},"seen":{"$ref":"muto:ProbeValue"},"ageMs":{"type":["integer","null"],"minimum":0},"before":{"type":["boolean","null"]},"attempts":{"$ref":"muto:Count"},"waitedSec":{"type":"number","minimum":0}}};
 
-function validate276(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate280(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProbeEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate276.evaluated;
+const evaluated0 = validate280.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7703,7 +7813,7 @@ errors = vErrors.length;
 if(data.ageMs !== undefined){
 let data9 = data.ageMs;
 if((!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))) && (data9 !== null)){
-const err10 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema95.properties.ageMs.type},message:"must be integer,null"};
+const err10 = {instancePath:instancePath+"/ageMs",schemaPath:"#/properties/ageMs/type",keyword:"type",params:{type: schema97.properties.ageMs.type},message:"must be integer,null"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -7728,7 +7838,7 @@ errors++;
 if(data.before !== undefined){
 let data10 = data.before;
 if((typeof data10 !== "boolean") && (data10 !== null)){
-const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema95.properties.before.type},message:"must be boolean,null"};
+const err12 = {instancePath:instancePath+"/before",schemaPath:"#/properties/before/type",keyword:"type",params:{type: schema97.properties.before.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -7780,19 +7890,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate276.errors = vErrors;
+validate280.errors = vErrors;
 return errors === 0;
 }
-validate276.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"problem":true,"required":true,"seen":true,"ageMs":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
+validate280.evaluated = {"props":{"kind":true,"reasonCode":true,"probe":true,"workload":true,"probeKind":true,"met":true,"problem":true,"required":true,"seen":true,"ageMs":true,"before":true,"attempts":true,"waitedSec":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema96 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key","change-flag"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
-const pattern30 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
+const schema98 = {"$id":"muto:StorageEvidence","type":"object","required":["kind","reasonCode","operation","problem"],"properties":{"kind":{"const":"storage"},"reasonCode":{"$ref":"muto:ReasonCode"},"operation":{"enum":["journal","content","set","outbox","key","change-flag"]},"problem":{"type":"string","pattern":"^E[A-Z0-9]{2,15}$"},"neededMb":{"$ref":"muto:Count"},"freeMb":{"$ref":"muto:Count"}}};
+const pattern31 = new RegExp("^E[A-Z0-9]{2,15}$", "u");
 
-function validate285(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate289(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StorageEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate285.evaluated;
+const evaluated0 = validate289.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7861,7 +7971,7 @@ errors = vErrors.length;
 if(data.operation !== undefined){
 let data2 = data.operation;
 if(!((((((data2 === "journal") || (data2 === "content")) || (data2 === "set")) || (data2 === "outbox")) || (data2 === "key")) || (data2 === "change-flag"))){
-const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema96.properties.operation.enum},message:"must be equal to one of the allowed values"};
+const err5 = {instancePath:instancePath+"/operation",schemaPath:"#/properties/operation/enum",keyword:"enum",params:{allowedValues: schema98.properties.operation.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7874,7 +7984,7 @@ errors++;
 if(data.problem !== undefined){
 let data3 = data.problem;
 if(typeof data3 === "string"){
-if(!pattern30.test(data3)){
+if(!pattern31.test(data3)){
 const err6 = {instancePath:instancePath+"/problem",schemaPath:"#/properties/problem/pattern",keyword:"pattern",params:{pattern: "^E[A-Z0-9]{2,15}$"},message:"must match pattern \""+"^E[A-Z0-9]{2,15}$"+"\""};
 if(vErrors === null){
 vErrors = [err6];
@@ -7919,18 +8029,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate285.errors = vErrors;
+validate289.errors = vErrors;
 return errors === 0;
 }
-validate285.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
+validate289.evaluated = {"props":{"kind":true,"reasonCode":true,"operation":true,"problem":true,"neededMb":true,"freeMb":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema97 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
+const schema99 = {"$id":"muto:RollbackEvidence","type":"object","required":["kind","reasonCode","from","to"],"properties":{"kind":{"const":"rollback"},"reasonCode":{"$ref":"muto:ReasonCode"},"from":{"$ref":"muto:Digest"},"to":{"oneOf":[{"$ref":"muto:Digest"},{"type":"null"}]},"reboots":{"$ref":"muto:Count"}}};
 
-function validate289(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate293(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RollbackEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate289.evaluated;
+const evaluated0 = validate293.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8078,18 +8188,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate289.errors = vErrors;
+validate293.errors = vErrors;
 return errors === 0;
 }
-validate289.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
+validate293.evaluated = {"props":{"kind":true,"reasonCode":true,"from":true,"to":true,"reboots":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema98 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
+const schema100 = {"$id":"muto:QuarantineEvidence","type":"object","required":["kind","reasonCode","digest","since"],"properties":{"kind":{"const":"quarantine"},"reasonCode":{"$ref":"muto:ReasonCode"},"digest":{"$ref":"muto:Digest"},"since":{"$ref":"muto:Timestamp"}}};
 
-function validate294(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:QuarantineEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate294.evaluated;
+const evaluated0 = validate298.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8178,18 +8288,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate294.errors = vErrors;
+validate298.errors = vErrors;
 return errors === 0;
 }
-validate294.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
+validate298.evaluated = {"props":{"kind":true,"reasonCode":true,"digest":true,"since":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema99 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
+const schema101 = {"$id":"muto:ConfirmationEvidence","type":"object","required":["kind","reasonCode","until"],"properties":{"kind":{"const":"confirmation"},"reasonCode":{"$ref":"muto:ReasonCode"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate298(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate302(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ConfirmationEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate298.evaluated;
+const evaluated0 = validate302.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8262,18 +8372,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate298.errors = vErrors;
+validate302.errors = vErrors;
 return errors === 0;
 }
-validate298.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate302.evaluated = {"props":{"kind":true,"reasonCode":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema100 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
+const schema102 = {"$id":"muto:OutputTailEvidence","type":"object","required":["kind","reasonCode","workload","digest","bytes"],"properties":{"kind":{"const":"output-tail"},"reasonCode":{"$ref":"muto:ReasonCode"},"workload":{"$ref":"muto:Name"},"digest":{"$ref":"muto:Digest"},"bytes":{"$ref":"muto:Count"}}};
 
-function validate301(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate305(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OutputTailEvidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate301.evaluated;
+const evaluated0 = validate305.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8378,17 +8488,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate301.errors = vErrors;
+validate305.errors = vErrors;
 return errors === 0;
 }
-validate301.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
+validate305.evaluated = {"props":{"kind":true,"reasonCode":true,"workload":true,"digest":true,"bytes":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate252(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate256(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Evidence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate252.evaluated;
+const evaluated0 = validate256.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8399,8 +8509,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "gate"){
-if(!(validate253(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
+if(!(validate257(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -8415,8 +8525,8 @@ props0.seen = true;
 props0.ageMs = true;
 }
 else if(tag0 === "verification"){
-if(!(validate256(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
+if(!(validate260(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8430,8 +8540,8 @@ props0.floor = true;
 }
 }
 else if(tag0 === "compatibility"){
-if(!(validate261(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+if(!(validate265(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8444,8 +8554,8 @@ props0.seen = true;
 }
 }
 else if(tag0 === "download"){
-if(!(validate265(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+if(!(validate269(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate269.errors : vErrors.concat(validate269.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8461,8 +8571,8 @@ props0.bytesExpected = true;
 }
 }
 else if(tag0 === "workload"){
-if(!(validate271(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate271.errors : vErrors.concat(validate271.errors);
+if(!(validate275(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8478,8 +8588,8 @@ props0.windowSec = true;
 }
 }
 else if(tag0 === "probe"){
-if(!(validate276(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
+if(!(validate280(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8500,8 +8610,8 @@ props0.waitedSec = true;
 }
 }
 else if(tag0 === "storage"){
-if(!(validate285(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+if(!(validate289(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8515,8 +8625,8 @@ props0.freeMb = true;
 }
 }
 else if(tag0 === "rollback"){
-if(!(validate289(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+if(!(validate293(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8529,8 +8639,8 @@ props0.reboots = true;
 }
 }
 else if(tag0 === "quarantine"){
-if(!(validate294(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+if(!(validate298(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8542,8 +8652,8 @@ props0.since = true;
 }
 }
 else if(tag0 === "confirmation"){
-if(!(validate298(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+if(!(validate302(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate302.errors : vErrors.concat(validate302.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8554,8 +8664,8 @@ props0.until = true;
 }
 }
 else if(tag0 === "output-tail"){
-if(!(validate301(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+if(!(validate305(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -8599,18 +8709,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate252.errors = vErrors;
+validate256.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate252.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate256.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate251(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate255(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ViewGate" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate251.evaluated;
+const evaluated0 = validate255.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8665,8 +8775,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate252(data1[i0], {instancePath:instancePath+"/refusals/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+if(!(validate256(data1[i0], {instancePath:instancePath+"/refusals/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
 errors = vErrors.length;
 }
 }
@@ -8693,10 +8803,10 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate251.errors = vErrors;
+validate255.errors = vErrors;
 return errors === 0;
 }
-validate251.evaluated = {"props":{"open":true,"refusals":true},"dynamicProps":false,"dynamicItems":false};
+validate255.evaluated = {"props":{"open":true,"refusals":true},"dynamicProps":false,"dynamicItems":false};
 
 
 function validate165(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
@@ -8751,8 +8861,8 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(data.clock === undefined){
-const err4 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "clock"},message:"must have required property '"+"clock"+"'"};
+if(data.enrolment === undefined){
+const err4 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "enrolment"},message:"must have required property '"+"enrolment"+"'"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -8761,8 +8871,8 @@ vErrors.push(err4);
 }
 errors++;
 }
-if(data.providers === undefined){
-const err5 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "providers"},message:"must have required property '"+"providers"+"'"};
+if(data.clock === undefined){
+const err5 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "clock"},message:"must have required property '"+"clock"+"'"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8771,8 +8881,8 @@ vErrors.push(err5);
 }
 errors++;
 }
-if(data.gate === undefined){
-const err6 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "gate"},message:"must have required property '"+"gate"+"'"};
+if(data.providers === undefined){
+const err6 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "providers"},message:"must have required property '"+"providers"+"'"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8781,14 +8891,24 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(data.kind !== undefined){
-if("muto.agent-view/v1" !== data.kind){
-const err7 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "muto.agent-view/v1"},message:"must be equal to constant"};
+if(data.gate === undefined){
+const err7 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "gate"},message:"must have required property '"+"gate"+"'"};
 if(vErrors === null){
 vErrors = [err7];
 }
 else {
 vErrors.push(err7);
+}
+errors++;
+}
+if(data.kind !== undefined){
+if("muto.agent-view/v1" !== data.kind){
+const err8 = {instancePath:instancePath+"/kind",schemaPath:"#/properties/kind/const",keyword:"const",params:{allowedValue: "muto.agent-view/v1"},message:"must be equal to constant"};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
 }
 errors++;
 }
@@ -8811,35 +8931,23 @@ vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.err
 errors = vErrors.length;
 }
 }
-if(data.clock !== undefined){
-if(!(validate241(data.clock, {instancePath:instancePath+"/clock",parentData:data,parentDataProperty:"clock",rootData,dynamicAnchors}))){
+if(data.enrolment !== undefined){
+if(!(validate241(data.enrolment, {instancePath:instancePath+"/enrolment",parentData:data,parentDataProperty:"enrolment",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
 errors = vErrors.length;
 }
 }
-if(data.providers !== undefined){
-let data5 = data.providers;
-if(Array.isArray(data5)){
-if(data5.length > 16){
-const err8 = {instancePath:instancePath+"/providers",schemaPath:"#/properties/providers/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items"};
-if(vErrors === null){
-vErrors = [err8];
-}
-else {
-vErrors.push(err8);
-}
-errors++;
-}
-const len0 = data5.length;
-for(let i0=0; i0<len0; i0++){
-if(!(validate243(data5[i0], {instancePath:instancePath+"/providers/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
+if(data.clock !== undefined){
+if(!(validate245(data.clock, {instancePath:instancePath+"/clock",parentData:data,parentDataProperty:"clock",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
 errors = vErrors.length;
 }
 }
-}
-else {
-const err9 = {instancePath:instancePath+"/providers",schemaPath:"#/properties/providers/type",keyword:"type",params:{type: "array"},message:"must be array"};
+if(data.providers !== undefined){
+let data6 = data.providers;
+if(Array.isArray(data6)){
+if(data6.length > 16){
+const err9 = {instancePath:instancePath+"/providers",schemaPath:"#/properties/providers/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -8848,22 +8956,16 @@ vErrors.push(err9);
 }
 errors++;
 }
-}
-if(data.graph !== undefined){
-if(!(validate248(data.graph, {instancePath:instancePath+"/graph",parentData:data,parentDataProperty:"graph",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
-errors = vErrors.length;
-}
-}
-if(data.gate !== undefined){
-if(!(validate251(data.gate, {instancePath:instancePath+"/gate",parentData:data,parentDataProperty:"gate",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+const len0 = data6.length;
+for(let i0=0; i0<len0; i0++){
+if(!(validate247(data6[i0], {instancePath:instancePath+"/providers/" + i0,parentData:data6,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err10 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+const err10 = {instancePath:instancePath+"/providers",schemaPath:"#/properties/providers/type",keyword:"type",params:{type: "array"},message:"must be array"};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -8872,21 +8974,45 @@ vErrors.push(err10);
 }
 errors++;
 }
+}
+if(data.graph !== undefined){
+if(!(validate252(data.graph, {instancePath:instancePath+"/graph",parentData:data,parentDataProperty:"graph",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+errors = vErrors.length;
+}
+}
+if(data.gate !== undefined){
+if(!(validate255(data.gate, {instancePath:instancePath+"/gate",parentData:data,parentDataProperty:"gate",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err11 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object"};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
 validate165.errors = vErrors;
 return errors === 0;
 }
-validate165.evaluated = {"props":{"kind":true,"health":true,"status":true,"cloud":true,"clock":true,"providers":true,"graph":true,"gate":true},"dynamicProps":false,"dynamicItems":false};
+validate165.evaluated = {"props":{"kind":true,"health":true,"status":true,"cloud":true,"enrolment":true,"clock":true,"providers":true,"graph":true,"gate":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateAssignment = validate319;
-const schema101 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
-const schema102 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
-const pattern31 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+export const validateAssignment = validate323;
+const schema103 = {"$id":"muto:Assignment","type":"object","required":["kind","tenant","vehicleId","sequence","desiredStateRevision","issuedAt","acceptBefore","startBefore","start","retry","stack","repository","policy","correlationId"],"properties":{"kind":{"const":"muto.assignment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"sequence":{"$ref":"muto:Sequence"},"desiredStateRevision":{"$ref":"muto:Revision"},"rolloutId":{"$ref":"muto:RolloutId"},"issuedAt":{"$ref":"muto:Timestamp"},"acceptBefore":{"$ref":"muto:Timestamp"},"startBefore":{"$ref":"muto:Timestamp"},"start":{"enum":["allowed","withheld"]},"retry":{"type":"boolean"},"stack":{"$ref":"muto:StackRef"},"repository":{"type":"string","pattern":"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$","maxLength":200},"policy":{"$ref":"muto:Policy"},"correlationId":{"$ref":"muto:Uuid"}}};
+const schema104 = {"$id":"muto:Tenant","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"};
+const pattern32 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
 
-function validate320(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate324(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Tenant" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate320.evaluated;
+const evaluated0 = validate324.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8894,7 +9020,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern31.test(data)){
+if(!pattern32.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -8915,18 +9041,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate320.errors = vErrors;
+validate324.errors = vErrors;
 return errors === 0;
 }
-validate320.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate324.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema103 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":4503599627370496};
+const schema105 = {"$id":"muto:Sequence","type":"integer","minimum":1,"maximum":4503599627370496};
 
-function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate327(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Sequence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate323.evaluated;
+const evaluated0 = validate327.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8965,19 +9091,19 @@ vErrors.push(err2);
 errors++;
 }
 }
-validate323.errors = vErrors;
+validate327.errors = vErrors;
 return errors === 0;
 }
-validate323.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate327.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema104 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
-const pattern32 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
+const schema106 = {"$id":"muto:RolloutId","type":"string","pattern":"^ro_[0-9A-HJKMNP-TV-Z]{26}$"};
+const pattern33 = new RegExp("^ro_[0-9A-HJKMNP-TV-Z]{26}$", "u");
 
-function validate326(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate330(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RolloutId" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate326.evaluated;
+const evaluated0 = validate330.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -8985,7 +9111,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern32.test(data)){
+if(!pattern33.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^ro_[0-9A-HJKMNP-TV-Z]{26}$"},message:"must match pattern \""+"^ro_[0-9A-HJKMNP-TV-Z]{26}$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -9006,21 +9132,21 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate326.errors = vErrors;
+validate330.errors = vErrors;
 return errors === 0;
 }
-validate326.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate330.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema105 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
-const schema106 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
-const schema107 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
-const pattern34 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
+const schema107 = {"$id":"muto:Policy","type":"object","required":["requireVehicleStationary","denyIfAutonomousMode","requireBatteryPctMin"],"properties":{"applyWindow":{"$ref":"muto:ApplyWindow"},"requireVehicleStationary":{"type":"boolean"},"denyIfAutonomousMode":{"type":"boolean"},"requireBatteryPctMin":{"type":"integer","minimum":0,"maximum":100}}};
+const schema108 = {"$id":"muto:ApplyWindow","type":"object","required":["startLocal","endLocal"],"properties":{"startLocal":{"$ref":"muto:LocalTime"},"endLocal":{"$ref":"muto:LocalTime"}}};
+const schema109 = {"$id":"muto:LocalTime","type":"string","pattern":"^([01][0-9]|2[0-3]):[0-5][0-9]$"};
+const pattern35 = new RegExp("^([01][0-9]|2[0-3]):[0-5][0-9]$", "u");
 
-function validate334(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate338(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalTime" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate334.evaluated;
+const evaluated0 = validate338.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9028,7 +9154,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(typeof data === "string"){
-if(!pattern34.test(data)){
+if(!pattern35.test(data)){
 const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^([01][0-9]|2[0-3]):[0-5][0-9]$"},message:"must match pattern \""+"^([01][0-9]|2[0-3]):[0-5][0-9]$"+"\""};
 if(vErrors === null){
 vErrors = [err0];
@@ -9049,17 +9175,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate334.errors = vErrors;
+validate338.errors = vErrors;
 return errors === 0;
 }
-validate334.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate338.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate333(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate337(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ApplyWindow" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate333.evaluated;
+const evaluated0 = validate337.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9088,14 +9214,14 @@ vErrors.push(err1);
 errors++;
 }
 if(data.startLocal !== undefined){
-if(!(validate334(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+if(!(validate338(data.startLocal, {instancePath:instancePath+"/startLocal",parentData:data,parentDataProperty:"startLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
 errors = vErrors.length;
 }
 }
 if(data.endLocal !== undefined){
-if(!(validate334(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+if(!(validate338(data.endLocal, {instancePath:instancePath+"/endLocal",parentData:data,parentDataProperty:"endLocal",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
 errors = vErrors.length;
 }
 }
@@ -9110,17 +9236,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate333.errors = vErrors;
+validate337.errors = vErrors;
 return errors === 0;
 }
-validate333.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
+validate337.evaluated = {"props":{"startLocal":true,"endLocal":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate332(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate336(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Policy" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate332.evaluated;
+const evaluated0 = validate336.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9159,8 +9285,8 @@ vErrors.push(err2);
 errors++;
 }
 if(data.applyWindow !== undefined){
-if(!(validate333(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
+if(!(validate337(data.applyWindow, {instancePath:instancePath+"/applyWindow",parentData:data,parentDataProperty:"applyWindow",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
 errors = vErrors.length;
 }
 }
@@ -9234,18 +9360,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate332.errors = vErrors;
+validate336.errors = vErrors;
 return errors === 0;
 }
-validate332.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
+validate336.evaluated = {"props":{"applyWindow":true,"requireVehicleStationary":true,"denyIfAutonomousMode":true,"requireBatteryPctMin":true},"dynamicProps":false,"dynamicItems":false};
 
-const pattern33 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
+const pattern34 = new RegExp("^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$", "u");
 
-function validate319(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate323(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Assignment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate319.evaluated;
+const evaluated0 = validate323.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9406,8 +9532,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate320(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+if(!(validate324(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
 errors = vErrors.length;
 }
 }
@@ -9418,8 +9544,8 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate323(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+if(!(validate327(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
 errors = vErrors.length;
 }
 }
@@ -9430,8 +9556,8 @@ errors = vErrors.length;
 }
 }
 if(data.rolloutId !== undefined){
-if(!(validate326(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
+if(!(validate330(data.rolloutId, {instancePath:instancePath+"/rolloutId",parentData:data,parentDataProperty:"rolloutId",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
 errors = vErrors.length;
 }
 }
@@ -9456,7 +9582,7 @@ errors = vErrors.length;
 if(data.start !== undefined){
 let data9 = data.start;
 if(!((data9 === "allowed") || (data9 === "withheld"))){
-const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema101.properties.start.enum},message:"must be equal to one of the allowed values"};
+const err15 = {instancePath:instancePath+"/start",schemaPath:"#/properties/start/enum",keyword:"enum",params:{allowedValues: schema103.properties.start.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -9497,7 +9623,7 @@ vErrors.push(err17);
 }
 errors++;
 }
-if(!pattern33.test(data12)){
+if(!pattern34.test(data12)){
 const err18 = {instancePath:instancePath+"/repository",schemaPath:"#/properties/repository/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"},message:"must match pattern \""+"^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$"+"\""};
 if(vErrors === null){
 vErrors = [err18];
@@ -9520,8 +9646,8 @@ errors++;
 }
 }
 if(data.policy !== undefined){
-if(!(validate332(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+if(!(validate336(data.policy, {instancePath:instancePath+"/policy",parentData:data,parentDataProperty:"policy",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
 errors = vErrors.length;
 }
 }
@@ -9542,19 +9668,19 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate319.errors = vErrors;
+validate323.errors = vErrors;
 return errors === 0;
 }
-validate319.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
+validate323.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"sequence":true,"desiredStateRevision":true,"rolloutId":true,"issuedAt":true,"acceptBefore":true,"startBefore":true,"start":true,"retry":true,"stack":true,"repository":true,"policy":true,"correlationId":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateChangeInProgress = validate340;
-const schema108 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateChangeInProgress = validate344;
+const schema110 = {"$id":"muto:ChangeInProgress","type":"object","required":["kind","inProgress","changeId","at"],"properties":{"kind":{"const":"muto.change/v1"},"inProgress":{"type":"boolean"},"changeId":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate340(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate344(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ChangeInProgress" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate340.evaluated;
+const evaluated0 = validate344.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9702,19 +9828,19 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate340.errors = vErrors;
+validate344.errors = vErrors;
 return errors === 0;
 }
-validate340.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate344.evaluated = {"props":{"kind":true,"inProgress":true,"changeId":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateDesiredNotify = validate343;
-const schema109 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
+export const validateDesiredNotify = validate347;
+const schema111 = {"$id":"muto:DesiredNotify","type":"object","required":["kind","desiredStateRevision","sequence","url"],"properties":{"kind":{"const":"muto.desired-notify/v1"},"desiredStateRevision":{"$ref":"muto:Revision"},"sequence":{"$ref":"muto:Sequence"},"url":{"type":"string","format":"uri","pattern":"^https?://[!-~]+$","maxLength":500}}};
 
-function validate343(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate347(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DesiredNotify" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate343.evaluated;
+const evaluated0 = validate347.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9781,8 +9907,8 @@ errors = vErrors.length;
 }
 }
 if(data.sequence !== undefined){
-if(!(validate323(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+if(!(validate327(data.sequence, {instancePath:instancePath+"/sequence",parentData:data,parentDataProperty:"sequence",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
 errors = vErrors.length;
 }
 }
@@ -9842,60 +9968,19 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate343.errors = vErrors;
+validate347.errors = vErrors;
 return errors === 0;
 }
-validate343.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
+validate347.evaluated = {"props":{"kind":true,"desiredStateRevision":true,"sequence":true,"url":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolmentAnswer = validate346;
-const schema110 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
-const schema111 = {"$id":"muto:KeyId","type":"string","pattern":"^[a-f0-9]{64}$"};
-const pattern36 = new RegExp("^[a-f0-9]{64}$", "u");
+export const validateEnrolmentAnswer = validate350;
+const schema112 = {"$id":"muto:EnrolmentAnswer","type":"object","required":["vehicleId","keyid","state"],"properties":{"vehicleId":{"$ref":"muto:VehicleId"},"keyid":{"$ref":"muto:KeyId"},"state":{"enum":["accepted","pending"]}}};
 
-function validate348(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="muto:KeyId" */;
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate348.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(typeof data === "string"){
-if(!pattern36.test(data)){
-const err0 = {instancePath,schemaPath:"#/pattern",keyword:"pattern",params:{pattern: "^[a-f0-9]{64}$"},message:"must match pattern \""+"^[a-f0-9]{64}$"+"\""};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-}
-else {
-const err1 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "string"},message:"must be string"};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-validate348.errors = vErrors;
-return errors === 0;
-}
-validate348.evaluated = {"dynamicProps":false,"dynamicItems":false};
-
-
-function validate346(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate350(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnrolmentAnswer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate346.evaluated;
+const evaluated0 = validate350.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9940,15 +10025,15 @@ errors = vErrors.length;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate348(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
+if(!(validate242(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
 errors = vErrors.length;
 }
 }
 if(data.state !== undefined){
 let data2 = data.state;
 if(!((data2 === "accepted") || (data2 === "pending"))){
-const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema110.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema112.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -9969,21 +10054,21 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate346.errors = vErrors;
+validate350.errors = vErrors;
 return errors === 0;
 }
-validate346.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
+validate350.evaluated = {"props":{"vehicleId":true,"keyid":true,"state":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnrolment = validate350;
-const schema112 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
-const schema113 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
+export const validateEnrolment = validate353;
+const schema113 = {"$id":"muto:Enrolment","type":"object","required":["kind","tenant","vehicleId","publicKey","installId","at"],"properties":{"kind":{"const":"muto.enrolment/v1"},"tenant":{"$ref":"muto:Tenant"},"vehicleId":{"$ref":"muto:VehicleId"},"publicKey":{"$ref":"muto:PublicKeyPem"},"claim":{"$ref":"muto:ClaimToken"},"installId":{"$ref":"muto:Ulid"},"at":{"$ref":"muto:Timestamp"},"facts":{"$ref":"muto:Facts"}}};
+const schema114 = {"$id":"muto:PublicKeyPem","type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$","maxLength":1000};
 const pattern37 = new RegExp("^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$", "u");
 
-function validate353(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate356(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:PublicKeyPem" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate353.evaluated;
+const evaluated0 = validate356.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10022,19 +10107,19 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate353.errors = vErrors;
+validate356.errors = vErrors;
 return errors === 0;
 }
-validate353.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate356.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema114 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
+const schema115 = {"$id":"muto:ClaimToken","type":"string","pattern":"^mct_[A-Za-z0-9_-]{43}$"};
 const pattern38 = new RegExp("^mct_[A-Za-z0-9_-]{43}$", "u");
 
-function validate355(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate358(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ClaimToken" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate355.evaluated;
+const evaluated0 = validate358.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10063,17 +10148,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate355.errors = vErrors;
+validate358.errors = vErrors;
 return errors === 0;
 }
-validate355.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate358.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate350(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate353(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Enrolment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate350.evaluated;
+const evaluated0 = validate353.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10154,8 +10239,8 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate320(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+if(!(validate324(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
 errors = vErrors.length;
 }
 }
@@ -10166,14 +10251,14 @@ errors = vErrors.length;
 }
 }
 if(data.publicKey !== undefined){
-if(!(validate353(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+if(!(validate356(data.publicKey, {instancePath:instancePath+"/publicKey",parentData:data,parentDataProperty:"publicKey",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate356.errors : vErrors.concat(validate356.errors);
 errors = vErrors.length;
 }
 }
 if(data.claim !== undefined){
-if(!(validate355(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
+if(!(validate358(data.claim, {instancePath:instancePath+"/claim",parentData:data,parentDataProperty:"claim",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
 errors = vErrors.length;
 }
 }
@@ -10206,23 +10291,23 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate350.errors = vErrors;
+validate353.errors = vErrors;
 return errors === 0;
 }
-validate350.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
+validate353.evaluated = {"props":{"kind":true,"tenant":true,"vehicleId":true,"publicKey":true,"claim":true,"installId":true,"at":true,"facts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEnvelope = validate360;
-const schema115 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
+export const validateEnvelope = validate363;
+const schema116 = {"$id":"muto:Envelope","type":"object","required":["payloadType","payload","signatures"],"properties":{"payloadType":{"type":"string","pattern":"^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$","maxLength":120},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]*={0,2}$","maxLength":350000},"signatures":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:EnvelopeSignature"}}}};
 const pattern39 = new RegExp("^application/vnd\\.muto\\.[a-z.-]+\\.v[0-9]+\\+json$", "u");
 const pattern40 = new RegExp("^[A-Za-z0-9+/]*={0,2}$", "u");
-const schema116 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+const schema117 = {"$id":"muto:EnvelopeSignature","type":"object","required":["keyid","sig"],"properties":{"keyid":{"$ref":"muto:KeyId"},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 const pattern41 = new RegExp("^[A-Za-z0-9+/]+={0,2}$", "u");
 
-function validate361(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate364(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:EnvelopeSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate361.evaluated;
+const evaluated0 = validate364.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10251,8 +10336,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.keyid !== undefined){
-if(!(validate348(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
+if(!(validate242(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
 errors = vErrors.length;
 }
 }
@@ -10302,17 +10387,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate361.errors = vErrors;
+validate364.errors = vErrors;
 return errors === 0;
 }
-validate361.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate364.evaluated = {"props":{"keyid":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate360(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate363(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Envelope" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate360.evaluated;
+const evaluated0 = validate363.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10445,8 +10530,8 @@ errors++;
 }
 const len0 = data2.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate361(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
+if(!(validate364(data2[i0], {instancePath:instancePath+"/signatures/" + i0,parentData:data2,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
 errors = vErrors.length;
 }
 }
@@ -10473,26 +10558,26 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate360.errors = vErrors;
+validate363.errors = vErrors;
 return errors === 0;
 }
-validate360.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
+validate363.evaluated = {"props":{"payloadType":true,"payload":true,"signatures":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateEvidence = validate252;
+export const validateEvidence = validate256;
 
 export const validateHealthReport = validate166;
 
-export const validateLatestDesired = validate364;
-const schema117 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
-const schema118 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
-const schema119 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
-const schema120 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
+export const validateLatestDesired = validate367;
+const schema118 = {"$id":"muto:LatestDesired","type":"object","required":["assignment"],"properties":{"assignment":{"oneOf":[{"type":"null"},{"$ref":"muto:AssignmentOffer"}]}}};
+const schema119 = {"$id":"muto:AssignmentOffer","type":"object","required":["envelope","releaseSignatures"],"properties":{"envelope":{"$ref":"muto:Envelope"},"releaseSignatures":{"type":"array","maxItems":8,"items":{"$ref":"muto:ReleaseSignature"}}}};
+const schema120 = {"$id":"muto:ReleaseSignature","type":"object","oneOf":[{"$ref":"muto:SimpleSigningSignature"},{"$ref":"muto:BundleSignature"}],"discriminator":{"propertyName":"form"}};
+const schema121 = {"$id":"muto:SimpleSigningSignature","type":"object","required":["form","payload","sig"],"properties":{"form":{"const":"simple-signing"},"payload":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":20000},"sig":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":1400}}};
 
-function validate368(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate371(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SimpleSigningSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate368.evaluated;
+const evaluated0 = validate371.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10623,18 +10708,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate368.errors = vErrors;
+validate371.errors = vErrors;
 return errors === 0;
 }
-validate368.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
+validate371.evaluated = {"props":{"form":true,"payload":true,"sig":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema121 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
+const schema122 = {"$id":"muto:BundleSignature","type":"object","required":["form","bundle"],"properties":{"form":{"const":"sigstore-bundle"},"bundle":{"type":"string","pattern":"^[A-Za-z0-9+/]+={0,2}$","maxLength":60000}}};
 
-function validate369(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate372(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:BundleSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate369.evaluated;
+const evaluated0 = validate372.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10720,17 +10805,17 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate369.errors = vErrors;
+validate372.errors = vErrors;
 return errors === 0;
 }
-validate369.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
+validate372.evaluated = {"props":{"form":true,"bundle":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate367(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate370(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReleaseSignature" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate367.evaluated;
+const evaluated0 = validate370.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10741,8 +10826,8 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.form;
 if(typeof tag0 == "string"){
 if(tag0 === "simple-signing"){
-if(!(validate368(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
+if(!(validate371(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate371.errors : vErrors.concat(validate371.errors);
 errors = vErrors.length;
 }
 var props0 = {};
@@ -10751,8 +10836,8 @@ props0.payload = true;
 props0.sig = true;
 }
 else if(tag0 === "sigstore-bundle"){
-if(!(validate369(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+if(!(validate372(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -10793,18 +10878,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate367.errors = vErrors;
+validate370.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate367.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate370.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate365(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate368(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AssignmentOffer" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate365.evaluated;
+const evaluated0 = validate368.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10833,8 +10918,8 @@ vErrors.push(err1);
 errors++;
 }
 if(data.envelope !== undefined){
-if(!(validate360(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
+if(!(validate363(data.envelope, {instancePath:instancePath+"/envelope",parentData:data,parentDataProperty:"envelope",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
 errors = vErrors.length;
 }
 }
@@ -10853,8 +10938,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate367(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate367.errors : vErrors.concat(validate367.errors);
+if(!(validate370(data1[i0], {instancePath:instancePath+"/releaseSignatures/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
 errors = vErrors.length;
 }
 }
@@ -10881,17 +10966,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate365.errors = vErrors;
+validate368.errors = vErrors;
 return errors === 0;
 }
-validate365.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
+validate368.evaluated = {"props":{"envelope":true,"releaseSignatures":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate364(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate367(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LatestDesired" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate364.evaluated;
+const evaluated0 = validate367.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10931,8 +11016,8 @@ valid1 = true;
 passing0 = 0;
 }
 const _errs5 = errors;
-if(!(validate365(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+if(!(validate368(data0, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs5 === errors;
@@ -10982,19 +11067,19 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate364.errors = vErrors;
+validate367.errors = vErrors;
 return errors === 0;
 }
-validate364.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate367.evaluated = {"props":{"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateLocalHold = validate374;
-const schema122 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
+export const validateLocalHold = validate377;
+const schema123 = {"$id":"muto:LocalHold","type":"object","required":["kind","who","why","at"],"additionalProperties":false,"properties":{"kind":{"const":"muto.local-hold/v1"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate374(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate377(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LocalHold" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate374.evaluated;
+const evaluated0 = validate377.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11075,7 +11160,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema122.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema123.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -11102,19 +11187,19 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate374.errors = vErrors;
+validate377.errors = vErrors;
 return errors === 0;
 }
-validate374.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate377.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateLockFile = validate377;
-const schema123 = {"$id":"muto:LockFile","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.lock-file/v1"},"by":{"$ref":"muto:Name"},"reason":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"until":{"$ref":"muto:Timestamp"}}};
+export const validateLockFile = validate380;
+const schema124 = {"$id":"muto:LockFile","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.lock-file/v1"},"by":{"$ref":"muto:Name"},"reason":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate377(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate380(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LockFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate377.evaluated;
+const evaluated0 = validate380.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11153,7 +11238,7 @@ errors = vErrors.length;
 if(data.reason !== undefined){
 let data2 = data.reason;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/reason",schemaPath:"#/properties/reason/enum",keyword:"enum",params:{allowedValues: schema123.properties.reason.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/reason",schemaPath:"#/properties/reason/enum",keyword:"enum",params:{allowedValues: schema124.properties.reason.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -11180,19 +11265,19 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate377.errors = vErrors;
+validate380.errors = vErrors;
 return errors === 0;
 }
-validate377.evaluated = {"props":{"kind":true,"by":true,"reason":true,"until":true},"dynamicProps":false,"dynamicItems":false};
+validate380.evaluated = {"props":{"kind":true,"by":true,"reason":true,"until":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validatePresence = validate380;
-const schema124 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
+export const validatePresence = validate383;
+const schema125 = {"$id":"muto:Presence","type":"object","required":["kind","vehicleId","online"],"properties":{"kind":{"const":"muto.presence/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"online":{"type":"boolean"},"at":{"$ref":"muto:Timestamp"}}};
 
-function validate380(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate383(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Presence" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate380.evaluated;
+const evaluated0 = validate383.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11277,22 +11362,22 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate380.errors = vErrors;
+validate383.errors = vErrors;
 return errors === 0;
 }
-validate380.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
+validate383.evaluated = {"props":{"kind":true,"vehicleId":true,"online":true,"at":true},"dynamicProps":false,"dynamicItems":false};
 
 export const validateReasonCode = validate235;
 
-export const validateReconcileReport = validate383;
-const schema125 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
-const schema126 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
+export const validateReconcileReport = validate386;
+const schema126 = {"$id":"muto:ReconcileReport","type":"object","required":["kind","vehicleId","desiredStateRevision","status","reasonCodes","timings","reportId","installId","seq","bootId","at","stack","set","attempt","phase","evidence","sequence","rollbackReady"],"properties":{"kind":{"const":"muto.reconcile-report/v1"},"vehicleId":{"$ref":"muto:VehicleId"},"desiredStateRevision":{"oneOf":[{"$ref":"muto:Revision"},{"type":"null"}]},"sequence":{"$ref":"muto:Count"},"status":{"enum":["converged","applying","pending","blocked","failed","rolled_back"]},"reasonCodes":{"$ref":"muto:ReasonCodeList"},"timings":{"$ref":"muto:Timings"},"reportId":{"$ref":"muto:Ulid"},"installId":{"$ref":"muto:Ulid"},"seq":{"type":"integer","minimum":1,"maximum":9007199254740991},"bootId":{"$ref":"muto:Uuid"},"at":{"$ref":"muto:Timestamp"},"stack":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"set":{"oneOf":[{"enum":["active","previous","staged"]},{"type":"null"}]},"committed":{"oneOf":[{"$ref":"muto:StackRef"},{"type":"null"}]},"attempt":{"$ref":"muto:Count"},"phase":{"enum":["idle","verify","download","stage","gate","switch","probe","probation","commit","rollback","repair","hold"]},"rollbackReady":{"type":"boolean"},"evidence":{"type":"array","maxItems":64,"items":{"$ref":"muto:Evidence"}},"probes":{"$ref":"muto:ProbeReadings"},"drift":{"$ref":"muto:DriftList"}}};
+const schema127 = {"$id":"muto:Timings","type":"object","properties":{"downloadSec":{"type":"number","minimum":0},"applySec":{"type":"number","minimum":0},"readinessSec":{"type":"number","minimum":0},"rollbackSec":{"type":"number","minimum":0}}};
 
-function validate388(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate391(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Timings" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate388.evaluated;
+const evaluated0 = validate391.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11411,17 +11496,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate388.errors = vErrors;
+validate391.errors = vErrors;
 return errors === 0;
 }
-validate388.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
+validate391.evaluated = {"props":{"downloadSec":true,"applySec":true,"readinessSec":true,"rollbackSec":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate383(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate386(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReconcileReport" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate383.evaluated;
+const evaluated0 = validate386.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -11695,7 +11780,7 @@ errors = vErrors.length;
 if(data.status !== undefined){
 let data4 = data.status;
 if(!((((((data4 === "converged") || (data4 === "applying")) || (data4 === "pending")) || (data4 === "blocked")) || (data4 === "failed")) || (data4 === "rolled_back"))){
-const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema125.properties.status.enum},message:"must be equal to one of the allowed values"};
+const err21 = {instancePath:instancePath+"/status",schemaPath:"#/properties/status/enum",keyword:"enum",params:{allowedValues: schema126.properties.status.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -11712,8 +11797,8 @@ errors = vErrors.length;
 }
 }
 if(data.timings !== undefined){
-if(!(validate388(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate388.errors : vErrors.concat(validate388.errors);
+if(!(validate391(data.timings, {instancePath:instancePath+"/timings",parentData:data,parentDataProperty:"timings",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
 errors = vErrors.length;
 }
 }
@@ -11846,7 +11931,7 @@ let valid3 = false;
 let passing2 = null;
 const _errs25 = errors;
 if(!(((data13 === "active") || (data13 === "previous")) || (data13 === "staged"))){
-const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema125.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err27 = {instancePath:instancePath+"/set",schemaPath:"#/properties/set/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema126.properties.set.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -11976,7 +12061,7 @@ errors = vErrors.length;
 if(data.phase !== undefined){
 let data16 = data.phase;
 if(!((((((((((((data16 === "idle") || (data16 === "verify")) || (data16 === "download")) || (data16 === "stage")) || (data16 === "gate")) || (data16 === "switch")) || (data16 === "probe")) || (data16 === "probation")) || (data16 === "commit")) || (data16 === "rollback")) || (data16 === "repair")) || (data16 === "hold"))){
-const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema125.properties.phase.enum},message:"must be equal to one of the allowed values"};
+const err32 = {instancePath:instancePath+"/phase",schemaPath:"#/properties/phase/enum",keyword:"enum",params:{allowedValues: schema126.properties.phase.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -12013,8 +12098,8 @@ errors++;
 }
 const len0 = data18.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate252(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+if(!(validate256(data18[i0], {instancePath:instancePath+"/evidence/" + i0,parentData:data18,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
 errors = vErrors.length;
 }
 }
@@ -12053,23 +12138,23 @@ vErrors.push(err36);
 }
 errors++;
 }
-validate383.errors = vErrors;
+validate386.errors = vErrors;
 return errors === 0;
 }
-validate383.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true,"probes":true,"drift":true},"dynamicProps":false,"dynamicItems":false};
+validate386.evaluated = {"props":{"kind":true,"vehicleId":true,"desiredStateRevision":true,"sequence":true,"status":true,"reasonCodes":true,"timings":true,"reportId":true,"installId":true,"seq":true,"bootId":true,"at":true,"stack":true,"set":true,"committed":true,"attempt":true,"phase":true,"rollbackReady":true,"evidence":true,"probes":true,"drift":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateReleaseSignature = validate367;
+export const validateReleaseSignature = validate370;
 
-export const validateReportReceipts = validate400;
-const schema127 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
-const schema128 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
-const schema129 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
+export const validateReportReceipts = validate403;
+const schema128 = {"$id":"muto:ReportReceipts","type":"object","required":["receipts"],"properties":{"receipts":{"type":"array","maxItems":100,"items":{"$ref":"muto:ReportReceipt"}}}};
+const schema129 = {"$id":"muto:ReportReceipt","type":"object","required":["index","result","error"],"properties":{"index":{"type":"integer","minimum":0,"maximum":99},"result":{"enum":["stored","duplicate","refused"]},"error":{"oneOf":[{"$ref":"muto:ErrorCode"},{"type":"null"}]}}};
+const schema130 = {"$id":"muto:ErrorCode","type":"string","enum":["BODY_INVALID","QUERY_INVALID","PATH_INVALID","HEADER_INVALID","SELECTOR_INVALID","UNAUTHENTICATED","FORBIDDEN","CLAIM_INVALID","VEHICLE_REVOKED","NOT_FOUND","METHOD_NOT_ALLOWED","CONFLICT_VEHICLE","CONFLICT_RELEASE","CONFLICT_IDEMPOTENCY_KEY","CONFLICT_ROLLOUT_MEMBER","CONFLICT_ROLLOUT_STATE","CONFLICT_ENROLMENT","CONFLICT_RESTORE","BODY_TOO_LARGE","MEDIA_TYPE_UNSUPPORTED","POLICY_WEAKENED_UNACKNOWLEDGED","APPLY_WINDOW_EMPTY","TARGET_EMPTY","VEHICLE_UNKNOWN","RELEASE_UNKNOWN","RELEASE_INCOMPATIBLE","RELEASE_WITHDRAWN","RELEASE_NOT_VERIFIED","MANIFEST_NOT_FOUND","MANIFEST_INVALID","MANIFEST_MISMATCH","SIGNATURE_INVALID","DIGEST_MISMATCH","ATTACHMENT_UNEXPECTED","RESUME_REFUSED","RATE_LIMITED","INTERNAL","REGISTRY_UNAVAILABLE","UNAVAILABLE"]};
 
-function validate402(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate405(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ErrorCode" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate402.evaluated;
+const evaluated0 = validate405.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12087,7 +12172,7 @@ vErrors.push(err0);
 errors++;
 }
 if(!(((((((((((((((((((((((((((((((((((((((data === "BODY_INVALID") || (data === "QUERY_INVALID")) || (data === "PATH_INVALID")) || (data === "HEADER_INVALID")) || (data === "SELECTOR_INVALID")) || (data === "UNAUTHENTICATED")) || (data === "FORBIDDEN")) || (data === "CLAIM_INVALID")) || (data === "VEHICLE_REVOKED")) || (data === "NOT_FOUND")) || (data === "METHOD_NOT_ALLOWED")) || (data === "CONFLICT_VEHICLE")) || (data === "CONFLICT_RELEASE")) || (data === "CONFLICT_IDEMPOTENCY_KEY")) || (data === "CONFLICT_ROLLOUT_MEMBER")) || (data === "CONFLICT_ROLLOUT_STATE")) || (data === "CONFLICT_ENROLMENT")) || (data === "CONFLICT_RESTORE")) || (data === "BODY_TOO_LARGE")) || (data === "MEDIA_TYPE_UNSUPPORTED")) || (data === "POLICY_WEAKENED_UNACKNOWLEDGED")) || (data === "APPLY_WINDOW_EMPTY")) || (data === "TARGET_EMPTY")) || (data === "VEHICLE_UNKNOWN")) || (data === "RELEASE_UNKNOWN")) || (data === "RELEASE_INCOMPATIBLE")) || (data === "RELEASE_WITHDRAWN")) || (data === "RELEASE_NOT_VERIFIED")) || (data === "MANIFEST_NOT_FOUND")) || (data === "MANIFEST_INVALID")) || (data === "MANIFEST_MISMATCH")) || (data === "SIGNATURE_INVALID")) || (data === "DIGEST_MISMATCH")) || (data === "ATTACHMENT_UNEXPECTED")) || (data === "RESUME_REFUSED")) || (data === "RATE_LIMITED")) || (data === "INTERNAL")) || (data === "REGISTRY_UNAVAILABLE")) || (data === "UNAVAILABLE"))){
-const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema129.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema130.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -12096,17 +12181,17 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate402.errors = vErrors;
+validate405.errors = vErrors;
 return errors === 0;
 }
-validate402.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate405.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate401(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate404(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipt" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate401.evaluated;
+const evaluated0 = validate404.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12182,7 +12267,7 @@ errors++;
 if(data.result !== undefined){
 let data1 = data.result;
 if(!(((data1 === "stored") || (data1 === "duplicate")) || (data1 === "refused"))){
-const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema128.properties.result.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/result",schemaPath:"#/properties/result/enum",keyword:"enum",params:{allowedValues: schema129.properties.result.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -12198,8 +12283,8 @@ const _errs5 = errors;
 let valid1 = false;
 let passing0 = null;
 const _errs6 = errors;
-if(!(validate402(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate402.errors : vErrors.concat(validate402.errors);
+if(!(validate405(data2, {instancePath:instancePath+"/error",parentData:data,parentDataProperty:"error",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate405.errors : vErrors.concat(validate405.errors);
 errors = vErrors.length;
 }
 var _valid0 = _errs6 === errors;
@@ -12262,17 +12347,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate401.errors = vErrors;
+validate404.errors = vErrors;
 return errors === 0;
 }
-validate401.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
+validate404.evaluated = {"props":{"index":true,"result":true,"error":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate400(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate403(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ReportReceipts" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate400.evaluated;
+const evaluated0 = validate403.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12305,8 +12390,8 @@ errors++;
 }
 const len0 = data0.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate401(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate401.errors : vErrors.concat(validate401.errors);
+if(!(validate404(data0[i0], {instancePath:instancePath+"/receipts/" + i0,parentData:data0,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate404.errors : vErrors.concat(validate404.errors);
 errors = vErrors.length;
 }
 }
@@ -12333,20 +12418,20 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate400.errors = vErrors;
+validate403.errors = vErrors;
 return errors === 0;
 }
-validate400.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
+validate403.evaluated = {"props":{"receipts":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateSignalLine = validate405;
-const schema130 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
-const schema131 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
+export const validateSignalLine = validate408;
+const schema131 = {"$id":"muto:SignalLine","type":"object","required":["kind"],"properties":{"kind":{"const":"muto.signals/v1"},"at":{"$ref":"muto:Timestamp"},"speedMps":{"type":["number","null"],"minimum":-200,"maximum":200},"yawRateRadps":{"type":["number","null"],"minimum":-100,"maximum":100},"parked":{"type":["boolean","null"]},"mode":{"oneOf":[{"enum":["manual","stopped","autonomous","transition","minimal-risk-manoeuvre"]},{"type":"null"}]},"batteryPct":{"type":["number","null"],"minimum":0,"maximum":100},"charging":{"type":["boolean","null"]},"metered":{"type":["boolean","null"]},"hold":{"oneOf":[{"type":"null"},{"$ref":"muto:HoldSignal"}]},"changeAcknowledged":{"oneOf":[{"$ref":"muto:Ulid"},{"type":"null"}]}}};
+const schema132 = {"$id":"muto:HoldSignal","type":"object","required":["held"],"properties":{"held":{"type":"boolean"},"who":{"$ref":"muto:Name"},"why":{"enum":["maintenance","mission","charging","passengers","diagnosis","calibration","other"]}}};
 
-function validate407(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate410(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HoldSignal" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate407.evaluated;
+const evaluated0 = validate410.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12385,7 +12470,7 @@ errors = vErrors.length;
 if(data.why !== undefined){
 let data2 = data.why;
 if(!(((((((data2 === "maintenance") || (data2 === "mission")) || (data2 === "charging")) || (data2 === "passengers")) || (data2 === "diagnosis")) || (data2 === "calibration")) || (data2 === "other"))){
-const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema131.properties.why.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/why",schemaPath:"#/properties/why/enum",keyword:"enum",params:{allowedValues: schema132.properties.why.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -12406,17 +12491,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate407.errors = vErrors;
+validate410.errors = vErrors;
 return errors === 0;
 }
-validate407.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
+validate410.evaluated = {"props":{"held":true,"who":true,"why":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate405(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate408(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:SignalLine" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate405.evaluated;
+const evaluated0 = validate408.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12455,7 +12540,7 @@ errors = vErrors.length;
 if(data.speedMps !== undefined){
 let data2 = data.speedMps;
 if((!((typeof data2 == "number") && (isFinite(data2)))) && (data2 !== null)){
-const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema130.properties.speedMps.type},message:"must be number,null"};
+const err2 = {instancePath:instancePath+"/speedMps",schemaPath:"#/properties/speedMps/type",keyword:"type",params:{type: schema131.properties.speedMps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -12490,7 +12575,7 @@ errors++;
 if(data.yawRateRadps !== undefined){
 let data3 = data.yawRateRadps;
 if((!((typeof data3 == "number") && (isFinite(data3)))) && (data3 !== null)){
-const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema130.properties.yawRateRadps.type},message:"must be number,null"};
+const err5 = {instancePath:instancePath+"/yawRateRadps",schemaPath:"#/properties/yawRateRadps/type",keyword:"type",params:{type: schema131.properties.yawRateRadps.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -12525,7 +12610,7 @@ errors++;
 if(data.parked !== undefined){
 let data4 = data.parked;
 if((typeof data4 !== "boolean") && (data4 !== null)){
-const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema130.properties.parked.type},message:"must be boolean,null"};
+const err8 = {instancePath:instancePath+"/parked",schemaPath:"#/properties/parked/type",keyword:"type",params:{type: schema131.properties.parked.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -12542,7 +12627,7 @@ let valid1 = false;
 let passing0 = null;
 const _errs11 = errors;
 if(!(((((data5 === "manual") || (data5 === "stopped")) || (data5 === "autonomous")) || (data5 === "transition")) || (data5 === "minimal-risk-manoeuvre"))){
-const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema130.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/mode",schemaPath:"#/properties/mode/oneOf/0/enum",keyword:"enum",params:{allowedValues: schema131.properties.mode.oneOf[0].enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -12603,7 +12688,7 @@ vErrors = null;
 if(data.batteryPct !== undefined){
 let data6 = data.batteryPct;
 if((!((typeof data6 == "number") && (isFinite(data6)))) && (data6 !== null)){
-const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema130.properties.batteryPct.type},message:"must be number,null"};
+const err12 = {instancePath:instancePath+"/batteryPct",schemaPath:"#/properties/batteryPct/type",keyword:"type",params:{type: schema131.properties.batteryPct.type},message:"must be number,null"};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -12638,7 +12723,7 @@ errors++;
 if(data.charging !== undefined){
 let data7 = data.charging;
 if((typeof data7 !== "boolean") && (data7 !== null)){
-const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema130.properties.charging.type},message:"must be boolean,null"};
+const err15 = {instancePath:instancePath+"/charging",schemaPath:"#/properties/charging/type",keyword:"type",params:{type: schema131.properties.charging.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -12651,7 +12736,7 @@ errors++;
 if(data.metered !== undefined){
 let data8 = data.metered;
 if((typeof data8 !== "boolean") && (data8 !== null)){
-const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema130.properties.metered.type},message:"must be boolean,null"};
+const err16 = {instancePath:instancePath+"/metered",schemaPath:"#/properties/metered/type",keyword:"type",params:{type: schema131.properties.metered.type},message:"must be boolean,null"};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -12683,8 +12768,8 @@ valid2 = true;
 passing1 = 0;
 }
 const _errs24 = errors;
-if(!(validate407(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate407.errors : vErrors.concat(validate407.errors);
+if(!(validate410(data9, {instancePath:instancePath+"/hold",parentData:data,parentDataProperty:"hold",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate410.errors : vErrors.concat(validate410.errors);
 errors = vErrors.length;
 }
 var _valid1 = _errs24 === errors;
@@ -12794,20 +12879,20 @@ vErrors.push(err21);
 }
 errors++;
 }
-validate405.errors = vErrors;
+validate408.errors = vErrors;
 return errors === 0;
 }
-validate405.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
+validate408.evaluated = {"props":{"kind":true,"at":true,"speedMps":true,"yawRateRadps":true,"parked":true,"mode":true,"batteryPct":true,"charging":true,"metered":true,"hold":true,"changeAcknowledged":true},"dynamicProps":false,"dynamicItems":false};
 
-export const validateStackManifest = validate411;
-const schema132 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
-const schema133 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
+export const validateStackManifest = validate414;
+const schema133 = {"$id":"muto:StackManifest","type":"object","required":["kind","name","version","compatibility","resourceProfile","healthModel","workloads"],"additionalProperties":false,"properties":{"kind":{"const":"muto.stack/v1"},"name":{"$ref":"muto:Name"},"version":{"$ref":"muto:Version"},"securityEpoch":{"type":"integer","minimum":0,"maximum":1000000,"default":0},"compatibility":{"$ref":"muto:Compatibility"},"resourceProfile":{"$ref":"muto:ResourceProfile"},"ros":{"$ref":"muto:RosEnvironment","default":{}},"healthModel":{"$ref":"muto:HealthModel"},"workloads":{"type":"array","minItems":1,"maxItems":64,"items":{"$ref":"muto:Workload"}}}};
+const schema134 = {"$id":"muto:Compatibility","type":"object","required":["vehicleModels","os","rosDistro"],"properties":{"vehicleModels":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"os":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}},"rosDistro":{"type":"array","maxItems":64,"items":{"$ref":"muto:Tag"}}}};
 
-function validate414(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate417(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Compatibility" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate414.evaluated;
+const evaluated0 = validate417.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -12952,18 +13037,18 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate414.errors = vErrors;
+validate417.errors = vErrors;
 return errors === 0;
 }
-validate414.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
+validate417.evaluated = {"props":{"vehicleModels":true,"os":true,"rosDistro":true},"dynamicProps":false,"dynamicItems":false};
 
-const schema134 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
+const schema135 = {"$id":"muto:ResourceProfile","type":"object","required":["diskMbMin"],"additionalProperties":false,"properties":{"diskMbMin":{"type":"integer","minimum":0,"maximum":10000000}}};
 
-function validate419(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate422(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ResourceProfile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate419.evaluated;
+const evaluated0 = validate422.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13039,18 +13124,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate419.errors = vErrors;
+validate422.errors = vErrors;
 return errors === 0;
 }
-validate419.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate422.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema135 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
+const schema136 = {"$id":"muto:RosEnvironment","type":"object","additionalProperties":false,"properties":{"distro":{"$ref":"muto:Tag"},"domainId":{"type":"integer","minimum":0,"maximum":232},"rmw":{"$ref":"muto:Tag"}}};
 
-function validate421(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate424(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RosEnvironment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate421.evaluated;
+const evaluated0 = validate424.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13128,20 +13213,20 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate421.errors = vErrors;
+validate424.errors = vErrors;
 return errors === 0;
 }
-validate421.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate424.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema136 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
-const schema137 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"},{"$ref":"muto:NodeProbe"},{"$ref":"muto:TopicProbe"},{"$ref":"muto:LifecycleProbe"},{"$ref":"muto:ServiceProbe"},{"$ref":"muto:DiagnosticsProbe"}],"discriminator":{"propertyName":"kind"}};
-const schema138 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
+const schema137 = {"$id":"muto:HealthModel","type":"object","required":["readinessTimeoutSec"],"additionalProperties":false,"properties":{"readinessTimeoutSec":{"type":"integer","minimum":1,"maximum":3600},"stableForSec":{"type":"number","minimum":0,"maximum":3600,"default":0},"probationSec":{"type":"integer","minimum":0,"maximum":86400,"default":60},"maxRestarts":{"type":"integer","minimum":0,"maximum":100,"default":3},"windowSec":{"type":"integer","minimum":1,"maximum":86400,"default":300},"probes":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Probe"}}}};
+const schema138 = {"$id":"muto:Probe","type":"object","oneOf":[{"$ref":"muto:ProcessProbe"},{"$ref":"muto:HttpProbe"},{"$ref":"muto:TcpProbe"},{"$ref":"muto:LogProbe"},{"$ref":"muto:NodeProbe"},{"$ref":"muto:TopicProbe"},{"$ref":"muto:LifecycleProbe"},{"$ref":"muto:ServiceProbe"},{"$ref":"muto:DiagnosticsProbe"}],"discriminator":{"propertyName":"kind"}};
+const schema139 = {"$id":"muto:ProcessProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"process"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"liveness":{"type":"boolean","default":false}}};
 
-function validate427(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate430(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ProcessProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate427.evaluated;
+const evaluated0 = validate430.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13239,19 +13324,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate427.errors = vErrors;
+validate430.errors = vErrors;
 return errors === 0;
 }
-validate427.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate430.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema139 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
+const schema140 = {"$id":"muto:HttpProbe","type":"object","required":["kind","name","workload","port","path"],"additionalProperties":false,"properties":{"kind":{"const":"http"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"path":{"type":"string","pattern":"^/[!-~]*$","maxLength":500},"status":{"type":"integer","minimum":100,"maximum":599,"default":200},"liveness":{"type":"boolean","default":false}}};
 const pattern45 = new RegExp("^/[!-~]*$", "u");
 
-function validate430(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate433(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HttpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate430.evaluated;
+const evaluated0 = validate433.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13475,18 +13560,18 @@ vErrors.push(err17);
 }
 errors++;
 }
-validate430.errors = vErrors;
+validate433.errors = vErrors;
 return errors === 0;
 }
-validate430.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate433.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema140 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
+const schema141 = {"$id":"muto:TcpProbe","type":"object","required":["kind","name","workload","port"],"additionalProperties":false,"properties":{"kind":{"const":"tcp"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"port":{"type":"integer","minimum":1,"maximum":65535},"liveness":{"type":"boolean","default":false}}};
 
-function validate433(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate436(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TcpProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate433.evaluated;
+const evaluated0 = validate436.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13629,18 +13714,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate433.errors = vErrors;
+validate436.errors = vErrors;
 return errors === 0;
 }
-validate433.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate436.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema141 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
+const schema142 = {"$id":"muto:LogProbe","type":"object","required":["kind","name","workload","text"],"additionalProperties":false,"properties":{"kind":{"const":"log"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"text":{"type":"string","minLength":1,"maxLength":500},"seen":{"type":"boolean","default":true},"liveness":{"type":"boolean","default":false}}};
 
-function validate436(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate439(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LogProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate436.evaluated;
+const evaluated0 = validate439.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13796,18 +13881,18 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate436.errors = vErrors;
+validate439.errors = vErrors;
 return errors === 0;
 }
-validate436.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate439.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema142 = {"$id":"muto:NodeProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"node"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+const schema143 = {"$id":"muto:NodeProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"node"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
 
-function validate439(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate442(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:NodeProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate439.evaluated;
+const evaluated0 = validate442.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13921,20 +14006,20 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate439.errors = vErrors;
+validate442.errors = vErrors;
 return errors === 0;
 }
-validate439.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate442.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema143 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:MessageType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
-const schema144 = {"$id":"muto:MessageType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"};
+const schema144 = {"$id":"muto:TopicProbe","type":"object","required":["kind","name","workload","topic","messageType"],"additionalProperties":false,"properties":{"kind":{"const":"topic"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"topic":{"$ref":"muto:RosName"},"messageType":{"$ref":"muto:MessageType"},"hzMin":{"type":"number","minimum":0.001,"maximum":100000},"windowSec":{"type":"number","minimum":0.1,"maximum":300,"default":3},"ageSecMax":{"type":"number","minimum":0.01,"maximum":3600},"publishersMin":{"type":"integer","minimum":0,"maximum":1000,"default":1},"liveness":{"type":"boolean","default":false}}};
+const schema145 = {"$id":"muto:MessageType","type":"string","maxLength":255,"pattern":"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"};
 const pattern46 = new RegExp("^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$", "u");
 
-function validate447(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate450(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:MessageType" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate447.evaluated;
+const evaluated0 = validate450.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -13973,17 +14058,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate447.errors = vErrors;
+validate450.errors = vErrors;
 return errors === 0;
 }
-validate447.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate450.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate443(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate446(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TopicProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate443.evaluated;
+const evaluated0 = validate446.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14051,7 +14136,7 @@ vErrors.push(err4);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema143.properties, key0))){
+if(!(func1.call(schema144.properties, key0))){
 const err5 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err5];
@@ -14093,8 +14178,8 @@ errors = vErrors.length;
 }
 }
 if(data.messageType !== undefined){
-if(!(validate447(data.messageType, {instancePath:instancePath+"/messageType",parentData:data,parentDataProperty:"messageType",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate447.errors : vErrors.concat(validate447.errors);
+if(!(validate450(data.messageType, {instancePath:instancePath+"/messageType",parentData:data,parentDataProperty:"messageType",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate450.errors : vErrors.concat(validate450.errors);
 errors = vErrors.length;
 }
 }
@@ -14255,18 +14340,18 @@ vErrors.push(err20);
 }
 errors++;
 }
-validate443.errors = vErrors;
+validate446.errors = vErrors;
 return errors === 0;
 }
-validate443.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate446.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema145 = {"$id":"muto:LifecycleProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"lifecycle"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"state":{"enum":["unconfigured","inactive","active","finalized"],"default":"active"},"liveness":{"type":"boolean","default":false}}};
+const schema146 = {"$id":"muto:LifecycleProbe","type":"object","required":["kind","name","workload","node"],"additionalProperties":false,"properties":{"kind":{"const":"lifecycle"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"node":{"$ref":"muto:RosName"},"state":{"enum":["unconfigured","inactive","active","finalized"],"default":"active"},"liveness":{"type":"boolean","default":false}}};
 
-function validate449(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate452(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LifecycleProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate449.evaluated;
+const evaluated0 = validate452.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14364,7 +14449,7 @@ errors = vErrors.length;
 }
 let data4 = data.state;
 if(!((((data4 === "unconfigured") || (data4 === "inactive")) || (data4 === "active")) || (data4 === "finalized"))){
-const err6 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema145.properties.state.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/state",schemaPath:"#/properties/state/enum",keyword:"enum",params:{allowedValues: schema146.properties.state.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -14394,18 +14479,18 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate449.errors = vErrors;
+validate452.errors = vErrors;
 return errors === 0;
 }
-validate449.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate452.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema146 = {"$id":"muto:ServiceProbe","type":"object","required":["kind","name","workload","service"],"additionalProperties":false,"properties":{"kind":{"const":"service"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"service":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
+const schema147 = {"$id":"muto:ServiceProbe","type":"object","required":["kind","name","workload","service"],"additionalProperties":false,"properties":{"kind":{"const":"service"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"service":{"$ref":"muto:RosName"},"liveness":{"type":"boolean","default":false}}};
 
-function validate453(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate456(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ServiceProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate453.evaluated;
+const evaluated0 = validate456.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14519,18 +14604,18 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate453.errors = vErrors;
+validate456.errors = vErrors;
 return errors === 0;
 }
-validate453.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate456.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema147 = {"$id":"muto:DiagnosticsProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"diagnostics"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"status":{"type":"string","minLength":1,"maxLength":255,"pattern":"^[^\\u0000-\\u001f\\u007f]*$"},"levelMax":{"enum":["ok","warn","error"],"default":"warn"},"ageSecMax":{"type":"number","minimum":0.1,"maximum":3600,"default":5},"liveness":{"type":"boolean","default":false}}};
+const schema148 = {"$id":"muto:DiagnosticsProbe","type":"object","required":["kind","name","workload"],"additionalProperties":false,"properties":{"kind":{"const":"diagnostics"},"name":{"$ref":"muto:Name"},"workload":{"$ref":"muto:Name"},"status":{"type":"string","minLength":1,"maxLength":255,"pattern":"^[^\\u0000-\\u001f\\u007f]*$"},"levelMax":{"enum":["ok","warn","error"],"default":"warn"},"ageSecMax":{"type":"number","minimum":0.1,"maximum":3600,"default":5},"liveness":{"type":"boolean","default":false}}};
 
-function validate457(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate460(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:DiagnosticsProbe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate457.evaluated;
+const evaluated0 = validate460.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14660,7 +14745,7 @@ errors++;
 }
 let data4 = data.levelMax;
 if(!(((data4 === "ok") || (data4 === "warn")) || (data4 === "error"))){
-const err9 = {instancePath:instancePath+"/levelMax",schemaPath:"#/properties/levelMax/enum",keyword:"enum",params:{allowedValues: schema147.properties.levelMax.enum},message:"must be equal to one of the allowed values"};
+const err9 = {instancePath:instancePath+"/levelMax",schemaPath:"#/properties/levelMax/enum",keyword:"enum",params:{allowedValues: schema148.properties.levelMax.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -14723,17 +14808,17 @@ vErrors.push(err14);
 }
 errors++;
 }
-validate457.errors = vErrors;
+validate460.errors = vErrors;
 return errors === 0;
 }
-validate457.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate460.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate426(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate429(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Probe" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate426.evaluated;
+const evaluated0 = validate429.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -14744,22 +14829,13 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.kind;
 if(typeof tag0 == "string"){
 if(tag0 === "process"){
-if(!(validate427(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate427.errors : vErrors.concat(validate427.errors);
+if(!(validate430(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "http"){
-if(!(validate430(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
-errors = vErrors.length;
-}
-if(props0 !== true){
-props0 = true;
-}
-}
-else if(tag0 === "tcp"){
 if(!(validate433(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate433.errors : vErrors.concat(validate433.errors);
 errors = vErrors.length;
@@ -14768,7 +14844,7 @@ if(props0 !== true){
 props0 = true;
 }
 }
-else if(tag0 === "log"){
+else if(tag0 === "tcp"){
 if(!(validate436(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate436.errors : vErrors.concat(validate436.errors);
 errors = vErrors.length;
@@ -14777,7 +14853,7 @@ if(props0 !== true){
 props0 = true;
 }
 }
-else if(tag0 === "node"){
+else if(tag0 === "log"){
 if(!(validate439(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate439.errors : vErrors.concat(validate439.errors);
 errors = vErrors.length;
@@ -14786,9 +14862,18 @@ if(props0 !== true){
 props0 = true;
 }
 }
+else if(tag0 === "node"){
+if(!(validate442(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate442.errors : vErrors.concat(validate442.errors);
+errors = vErrors.length;
+}
+if(props0 !== true){
+props0 = true;
+}
+}
 else if(tag0 === "topic"){
-if(!(validate443(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate443.errors : vErrors.concat(validate443.errors);
+if(!(validate446(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate446.errors : vErrors.concat(validate446.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14796,8 +14881,8 @@ props0 = true;
 }
 }
 else if(tag0 === "lifecycle"){
-if(!(validate449(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate449.errors : vErrors.concat(validate449.errors);
+if(!(validate452(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate452.errors : vErrors.concat(validate452.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14805,8 +14890,8 @@ props0 = true;
 }
 }
 else if(tag0 === "service"){
-if(!(validate453(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate453.errors : vErrors.concat(validate453.errors);
+if(!(validate456(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate456.errors : vErrors.concat(validate456.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14814,8 +14899,8 @@ props0 = true;
 }
 }
 else if(tag0 === "diagnostics"){
-if(!(validate457(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate457.errors : vErrors.concat(validate457.errors);
+if(!(validate460(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate460.errors : vErrors.concat(validate460.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -14854,18 +14939,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate426.errors = vErrors;
+validate429.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate426.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate429.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate425(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate428(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:HealthModel" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate425.evaluated;
+const evaluated0 = validate428.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15091,8 +15176,8 @@ errors++;
 }
 const len0 = data5.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate426(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate426.errors : vErrors.concat(validate426.errors);
+if(!(validate429(data5[i0], {instancePath:instancePath+"/probes/" + i0,parentData:data5,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate429.errors : vErrors.concat(validate429.errors);
 errors = vErrors.length;
 }
 }
@@ -15118,21 +15203,21 @@ vErrors.push(err19);
 }
 errors++;
 }
-validate425.errors = vErrors;
+validate428.errors = vErrors;
 return errors === 0;
 }
-validate425.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate428.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema148 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
-const schema149 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
-const schema150 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const schema149 = {"$id":"muto:Workload","type":"object","oneOf":[{"$ref":"muto:NativeWorkload"},{"$ref":"muto:OciWorkload"}],"discriminator":{"propertyName":"type"}};
+const schema150 = {"$id":"muto:NativeWorkload","type":"object","required":["name","type","archive","argv"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"native"},"archive":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"setup":{"type":"array","maxItems":8,"default":[],"items":{"$ref":"muto:FilePath"}},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false}}};
+const schema151 = {"$id":"muto:Argv","type":"array","minItems":1,"maxItems":256,"items":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
 const pattern48 = new RegExp("^[^\\u0000]*$", "u");
 
-function validate475(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate478(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Argv" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate475.evaluated;
+const evaluated0 = validate478.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15207,19 +15292,19 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate475.errors = vErrors;
+validate478.errors = vErrors;
 return errors === 0;
 }
-validate475.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate478.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema151 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
+const schema152 = {"$id":"muto:LaunchArguments","type":"object","maxProperties":128,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_.]{0,127}$"},"additionalProperties":{"type":"string","maxLength":4096,"pattern":"^[^\\u0000]*$"}};
 const pattern49 = new RegExp("^[A-Za-z_][A-Za-z0-9_.]{0,127}$", "u");
 
-function validate478(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate481(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:LaunchArguments" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate478.evaluated;
+const evaluated0 = validate481.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15309,19 +15394,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate478.errors = vErrors;
+validate481.errors = vErrors;
 return errors === 0;
 }
-validate478.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate481.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema152 = {"$id":"muto:ParameterFiles","type":"array","maxItems":32,"items":{"$ref":"muto:ParameterFile"}};
-const schema153 = {"$id":"muto:ParameterFile","type":"object","required":["name","text"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"text":{"type":"string","maxLength":262144}}};
+const schema153 = {"$id":"muto:ParameterFiles","type":"array","maxItems":32,"items":{"$ref":"muto:ParameterFile"}};
+const schema154 = {"$id":"muto:ParameterFile","type":"object","required":["name","text"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"text":{"type":"string","maxLength":262144}}};
 
-function validate481(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate484(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ParameterFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate481.evaluated;
+const evaluated0 = validate484.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15403,17 +15488,17 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate481.errors = vErrors;
+validate484.errors = vErrors;
 return errors === 0;
 }
-validate481.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate484.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate480(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate483(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:ParameterFiles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate480.evaluated;
+const evaluated0 = validate483.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15433,8 +15518,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate481(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
+if(!(validate484(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate484.errors : vErrors.concat(validate484.errors);
 errors = vErrors.length;
 }
 }
@@ -15449,19 +15534,19 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate480.errors = vErrors;
+validate483.errors = vErrors;
 return errors === 0;
 }
-validate480.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate483.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema154 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192,"pattern":"^[^\\u0000]*$"}};
+const schema155 = {"$id":"muto:Environment","type":"object","maxProperties":256,"propertyNames":{"pattern":"^[A-Za-z_][A-Za-z0-9_]{0,127}$"},"additionalProperties":{"type":"string","maxLength":8192,"pattern":"^[^\\u0000]*$"}};
 const pattern51 = new RegExp("^[A-Za-z_][A-Za-z0-9_]{0,127}$", "u");
 
-function validate485(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate488(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Environment" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate485.evaluated;
+const evaluated0 = validate488.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15551,19 +15636,19 @@ vErrors.push(err6);
 }
 errors++;
 }
-validate485.errors = vErrors;
+validate488.errors = vErrors;
 return errors === 0;
 }
-validate485.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate488.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema155 = {"$id":"muto:Dependencies","type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}};
-const schema156 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
+const schema156 = {"$id":"muto:Dependencies","type":"array","maxItems":63,"items":{"$ref":"muto:Dependency"}};
+const schema157 = {"$id":"muto:Dependency","type":"object","required":["workload","condition"],"additionalProperties":false,"properties":{"workload":{"$ref":"muto:Name"},"condition":{"enum":["started","ready"]}}};
 
-function validate488(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate491(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependency" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate488.evaluated;
+const evaluated0 = validate491.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15612,7 +15697,7 @@ errors = vErrors.length;
 if(data.condition !== undefined){
 let data1 = data.condition;
 if(!((data1 === "started") || (data1 === "ready"))){
-const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema156.properties.condition.enum},message:"must be equal to one of the allowed values"};
+const err3 = {instancePath:instancePath+"/condition",schemaPath:"#/properties/condition/enum",keyword:"enum",params:{allowedValues: schema157.properties.condition.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -15633,17 +15718,17 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate488.errors = vErrors;
+validate491.errors = vErrors;
 return errors === 0;
 }
-validate488.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate491.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate487(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate490(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Dependencies" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate487.evaluated;
+const evaluated0 = validate490.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15663,8 +15748,8 @@ errors++;
 }
 const len0 = data.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate488(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate488.errors : vErrors.concat(validate488.errors);
+if(!(validate491(data[i0], {instancePath:instancePath+"/" + i0,parentData:data,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate491.errors : vErrors.concat(validate491.errors);
 errors = vErrors.length;
 }
 }
@@ -15679,18 +15764,18 @@ vErrors.push(err1);
 }
 errors++;
 }
-validate487.errors = vErrors;
+validate490.errors = vErrors;
 return errors === 0;
 }
-validate487.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
+validate490.evaluated = {"items":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema157 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
+const schema158 = {"$id":"muto:StopRule","type":"object","additionalProperties":false,"properties":{"signal":{"enum":["SIGINT","SIGTERM"],"default":"SIGINT"},"limitSec":{"type":"integer","minimum":1,"maximum":300,"default":15}}};
 
-function validate492(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate495(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StopRule" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate492.evaluated;
+const evaluated0 = validate495.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15718,7 +15803,7 @@ errors++;
 }
 let data0 = data.signal;
 if(!((data0 === "SIGINT") || (data0 === "SIGTERM"))){
-const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema157.properties.signal.enum},message:"must be equal to one of the allowed values"};
+const err1 = {instancePath:instancePath+"/signal",schemaPath:"#/properties/signal/enum",keyword:"enum",params:{allowedValues: schema158.properties.signal.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -15771,18 +15856,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate492.errors = vErrors;
+validate495.errors = vErrors;
 return errors === 0;
 }
-validate492.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate495.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema158 = {"$id":"muto:Resources","type":"object","additionalProperties":false,"properties":{"memoryMb":{"type":"integer","minimum":4,"maximum":10000000},"cpus":{"type":"number","minimum":0.01,"maximum":1024},"pids":{"type":"integer","minimum":1,"maximum":4194304}}};
+const schema159 = {"$id":"muto:Resources","type":"object","additionalProperties":false,"properties":{"memoryMb":{"type":"integer","minimum":4,"maximum":10000000},"cpus":{"type":"number","minimum":0.01,"maximum":1024},"pids":{"type":"integer","minimum":1,"maximum":4194304}}};
 
-function validate494(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate497(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Resources" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate494.evaluated;
+const evaluated0 = validate497.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15918,18 +16003,18 @@ vErrors.push(err10);
 }
 errors++;
 }
-validate494.errors = vErrors;
+validate497.errors = vErrors;
 return errors === 0;
 }
-validate494.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate497.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema159 = {"$id":"muto:Gpus","enum":["none","all"]};
+const schema160 = {"$id":"muto:Gpus","enum":["none","all"]};
 
-function validate496(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate499(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Gpus" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate496.evaluated;
+const evaluated0 = validate499.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -15937,7 +16022,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(!((data === "none") || (data === "all"))){
-const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema159.enum},message:"must be equal to one of the allowed values"};
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema160.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -15946,17 +16031,17 @@ vErrors.push(err0);
 }
 errors++;
 }
-validate496.errors = vErrors;
+validate499.errors = vErrors;
 return errors === 0;
 }
-validate496.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate499.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate472(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate475(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:NativeWorkload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate472.evaluated;
+const evaluated0 = validate475.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16032,7 +16117,7 @@ vErrors.push(err3);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema149.properties, key0))){
+if(!(func1.call(schema150.properties, key0))){
 const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err4];
@@ -16068,8 +16153,8 @@ errors = vErrors.length;
 }
 }
 if(data.argv !== undefined){
-if(!(validate475(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate475.errors : vErrors.concat(validate475.errors);
+if(!(validate478(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate478.errors : vErrors.concat(validate478.errors);
 errors = vErrors.length;
 }
 }
@@ -16103,32 +16188,32 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!(validate478(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate478.errors : vErrors.concat(validate478.errors);
+if(!(validate481(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
 errors = vErrors.length;
 }
-if(!(validate480(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate480.errors : vErrors.concat(validate480.errors);
+if(!(validate483(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate483.errors : vErrors.concat(validate483.errors);
 errors = vErrors.length;
 }
-if(!(validate485(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate485.errors : vErrors.concat(validate485.errors);
+if(!(validate488(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate488.errors : vErrors.concat(validate488.errors);
 errors = vErrors.length;
 }
-if(!(validate487(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate487.errors : vErrors.concat(validate487.errors);
+if(!(validate490(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate490.errors : vErrors.concat(validate490.errors);
 errors = vErrors.length;
 }
-if(!(validate492(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate492.errors : vErrors.concat(validate492.errors);
+if(!(validate495(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate495.errors : vErrors.concat(validate495.errors);
 errors = vErrors.length;
 }
-if(!(validate494(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate494.errors : vErrors.concat(validate494.errors);
+if(!(validate497(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate497.errors : vErrors.concat(validate497.errors);
 errors = vErrors.length;
 }
-if(!(validate496(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate496.errors : vErrors.concat(validate496.errors);
+if(!(validate499(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate499.errors : vErrors.concat(validate499.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -16152,19 +16237,19 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate472.errors = vErrors;
+validate475.errors = vErrors;
 return errors === 0;
 }
-validate472.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate475.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema160 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
-const schema161 = {"$id":"muto:Capability","enum":["AUDIT_CONTROL","AUDIT_READ","AUDIT_WRITE","BLOCK_SUSPEND","BPF","CHECKPOINT_RESTORE","CHOWN","DAC_OVERRIDE","DAC_READ_SEARCH","FOWNER","FSETID","IPC_LOCK","IPC_OWNER","KILL","LEASE","LINUX_IMMUTABLE","MAC_ADMIN","MAC_OVERRIDE","MKNOD","NET_ADMIN","NET_BIND_SERVICE","NET_BROADCAST","NET_RAW","PERFMON","SETFCAP","SETGID","SETPCAP","SETUID","SYS_ADMIN","SYS_BOOT","SYS_CHROOT","SYS_MODULE","SYS_NICE","SYS_PACCT","SYS_PTRACE","SYS_RAWIO","SYS_RESOURCE","SYS_TIME","SYS_TTY_CONFIG","SYSLOG","WAKE_ALARM"]};
+const schema161 = {"$id":"muto:OciWorkload","type":"object","required":["name","type","image"],"additionalProperties":false,"properties":{"name":{"$ref":"muto:Name"},"type":{"const":"oci"},"image":{"$ref":"muto:Digest"},"argv":{"$ref":"muto:Argv"},"launchArguments":{"$ref":"muto:LaunchArguments","default":{}},"params":{"$ref":"muto:ParameterFiles","default":[]},"env":{"$ref":"muto:Environment","default":{}},"dependsOn":{"$ref":"muto:Dependencies","default":[]},"stop":{"$ref":"muto:StopRule","default":{}},"resources":{"$ref":"muto:Resources","default":{}},"gpus":{"$ref":"muto:Gpus","default":"none"},"oneshot":{"type":"boolean","default":false},"network":{"enum":["host","none"],"default":"host"},"ipc":{"enum":["host","private"],"default":"host"},"user":{"type":"string","pattern":"^[0-9]{1,9}(:[0-9]{1,9})?$"},"capabilities":{"type":"array","maxItems":16,"uniqueItems":true,"default":[],"items":{"$ref":"muto:Capability"}},"privileged":{"type":"boolean","default":false},"devices":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Device"}},"mounts":{"type":"array","maxItems":64,"default":[],"items":{"$ref":"muto:Mount"}}}};
+const schema162 = {"$id":"muto:Capability","enum":["AUDIT_CONTROL","AUDIT_READ","AUDIT_WRITE","BLOCK_SUSPEND","BPF","CHECKPOINT_RESTORE","CHOWN","DAC_OVERRIDE","DAC_READ_SEARCH","FOWNER","FSETID","IPC_LOCK","IPC_OWNER","KILL","LEASE","LINUX_IMMUTABLE","MAC_ADMIN","MAC_OVERRIDE","MKNOD","NET_ADMIN","NET_BIND_SERVICE","NET_BROADCAST","NET_RAW","PERFMON","SETFCAP","SETGID","SETPCAP","SETUID","SYS_ADMIN","SYS_BOOT","SYS_CHROOT","SYS_MODULE","SYS_NICE","SYS_PACCT","SYS_PTRACE","SYS_RAWIO","SYS_RESOURCE","SYS_TIME","SYS_TTY_CONFIG","SYSLOG","WAKE_ALARM"]};
 
-function validate509(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate512(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Capability" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate509.evaluated;
+const evaluated0 = validate512.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16172,7 +16257,7 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(!(((((((((((((((((((((((((((((((((((((((((data === "AUDIT_CONTROL") || (data === "AUDIT_READ")) || (data === "AUDIT_WRITE")) || (data === "BLOCK_SUSPEND")) || (data === "BPF")) || (data === "CHECKPOINT_RESTORE")) || (data === "CHOWN")) || (data === "DAC_OVERRIDE")) || (data === "DAC_READ_SEARCH")) || (data === "FOWNER")) || (data === "FSETID")) || (data === "IPC_LOCK")) || (data === "IPC_OWNER")) || (data === "KILL")) || (data === "LEASE")) || (data === "LINUX_IMMUTABLE")) || (data === "MAC_ADMIN")) || (data === "MAC_OVERRIDE")) || (data === "MKNOD")) || (data === "NET_ADMIN")) || (data === "NET_BIND_SERVICE")) || (data === "NET_BROADCAST")) || (data === "NET_RAW")) || (data === "PERFMON")) || (data === "SETFCAP")) || (data === "SETGID")) || (data === "SETPCAP")) || (data === "SETUID")) || (data === "SYS_ADMIN")) || (data === "SYS_BOOT")) || (data === "SYS_CHROOT")) || (data === "SYS_MODULE")) || (data === "SYS_NICE")) || (data === "SYS_PACCT")) || (data === "SYS_PTRACE")) || (data === "SYS_RAWIO")) || (data === "SYS_RESOURCE")) || (data === "SYS_TIME")) || (data === "SYS_TTY_CONFIG")) || (data === "SYSLOG")) || (data === "WAKE_ALARM"))){
-const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema161.enum},message:"must be equal to one of the allowed values"};
+const err0 = {instancePath,schemaPath:"#/enum",keyword:"enum",params:{allowedValues: schema162.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -16181,20 +16266,20 @@ vErrors.push(err0);
 }
 errors++;
 }
-validate509.errors = vErrors;
+validate512.errors = vErrors;
 return errors === 0;
 }
-validate509.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate512.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
-const schema162 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
-const schema163 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"};
+const schema163 = {"$id":"muto:Device","type":"object","required":["path"],"additionalProperties":false,"properties":{"path":{"$ref":"muto:AbsolutePath"},"containerPath":{"$ref":"muto:AbsolutePath"},"access":{"enum":["r","rw","rwm"],"default":"rw"}}};
+const schema164 = {"$id":"muto:AbsolutePath","type":"string","maxLength":4096,"pattern":"^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$"};
 const pattern54 = new RegExp("^(/([^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.[^\\u0000-\\u001f\\u007f/:.][^\\u0000-\\u001f\\u007f/:]*|\\.\\.[^\\u0000-\\u001f\\u007f/:]+))+/?$", "u");
 
-function validate512(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate515(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:AbsolutePath" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate512.evaluated;
+const evaluated0 = validate515.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16233,17 +16318,17 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate512.errors = vErrors;
+validate515.errors = vErrors;
 return errors === 0;
 }
-validate512.evaluated = {"dynamicProps":false,"dynamicItems":false};
+validate515.evaluated = {"dynamicProps":false,"dynamicItems":false};
 
 
-function validate511(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate514(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Device" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate511.evaluated;
+const evaluated0 = validate514.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16277,20 +16362,20 @@ errors++;
 }
 }
 if(data.path !== undefined){
-if(!(validate512(data.path, {instancePath:instancePath+"/path",parentData:data,parentDataProperty:"path",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
+if(!(validate515(data.path, {instancePath:instancePath+"/path",parentData:data,parentDataProperty:"path",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate515.errors : vErrors.concat(validate515.errors);
 errors = vErrors.length;
 }
 }
 if(data.containerPath !== undefined){
-if(!(validate512(data.containerPath, {instancePath:instancePath+"/containerPath",parentData:data,parentDataProperty:"containerPath",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
+if(!(validate515(data.containerPath, {instancePath:instancePath+"/containerPath",parentData:data,parentDataProperty:"containerPath",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate515.errors : vErrors.concat(validate515.errors);
 errors = vErrors.length;
 }
 }
 let data2 = data.access;
 if(!(((data2 === "r") || (data2 === "rw")) || (data2 === "rwm"))){
-const err2 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema162.properties.access.enum},message:"must be equal to one of the allowed values"};
+const err2 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema163.properties.access.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -16310,18 +16395,18 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate511.errors = vErrors;
+validate514.errors = vErrors;
 return errors === 0;
 }
-validate511.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate514.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema164 = {"$id":"muto:Mount","type":"object","required":["source","target"],"additionalProperties":false,"properties":{"source":{"$ref":"muto:AbsolutePath"},"target":{"$ref":"muto:AbsolutePath"},"readOnly":{"type":"boolean","default":true}}};
+const schema165 = {"$id":"muto:Mount","type":"object","required":["source","target"],"additionalProperties":false,"properties":{"source":{"$ref":"muto:AbsolutePath"},"target":{"$ref":"muto:AbsolutePath"},"readOnly":{"type":"boolean","default":true}}};
 
-function validate516(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate519(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Mount" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate516.evaluated;
+const evaluated0 = validate519.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16365,14 +16450,14 @@ errors++;
 }
 }
 if(data.source !== undefined){
-if(!(validate512(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
+if(!(validate515(data.source, {instancePath:instancePath+"/source",parentData:data,parentDataProperty:"source",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate515.errors : vErrors.concat(validate515.errors);
 errors = vErrors.length;
 }
 }
 if(data.target !== undefined){
-if(!(validate512(data.target, {instancePath:instancePath+"/target",parentData:data,parentDataProperty:"target",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
+if(!(validate515(data.target, {instancePath:instancePath+"/target",parentData:data,parentDataProperty:"target",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate515.errors : vErrors.concat(validate515.errors);
 errors = vErrors.length;
 }
 }
@@ -16397,18 +16482,18 @@ vErrors.push(err4);
 }
 errors++;
 }
-validate516.errors = vErrors;
+validate519.errors = vErrors;
 return errors === 0;
 }
-validate516.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate519.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 const pattern53 = new RegExp("^[0-9]{1,9}(:[0-9]{1,9})?$", "u");
 
-function validate498(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate501(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:OciWorkload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate498.evaluated;
+const evaluated0 = validate501.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16489,7 +16574,7 @@ vErrors.push(err2);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema160.properties, key0))){
+if(!(func1.call(schema161.properties, key0))){
 const err3 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err3];
@@ -16525,37 +16610,37 @@ errors = vErrors.length;
 }
 }
 if(data.argv !== undefined){
-if(!(validate475(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate475.errors : vErrors.concat(validate475.errors);
-errors = vErrors.length;
-}
-}
-if(!(validate478(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+if(!(validate478(data.argv, {instancePath:instancePath+"/argv",parentData:data,parentDataProperty:"argv",rootData,dynamicAnchors}))){
 vErrors = vErrors === null ? validate478.errors : vErrors.concat(validate478.errors);
 errors = vErrors.length;
 }
-if(!(validate480(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate480.errors : vErrors.concat(validate480.errors);
+}
+if(!(validate481(data.launchArguments, {instancePath:instancePath+"/launchArguments",parentData:data,parentDataProperty:"launchArguments",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate481.errors : vErrors.concat(validate481.errors);
 errors = vErrors.length;
 }
-if(!(validate485(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate485.errors : vErrors.concat(validate485.errors);
+if(!(validate483(data.params, {instancePath:instancePath+"/params",parentData:data,parentDataProperty:"params",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate483.errors : vErrors.concat(validate483.errors);
 errors = vErrors.length;
 }
-if(!(validate487(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate487.errors : vErrors.concat(validate487.errors);
+if(!(validate488(data.env, {instancePath:instancePath+"/env",parentData:data,parentDataProperty:"env",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate488.errors : vErrors.concat(validate488.errors);
 errors = vErrors.length;
 }
-if(!(validate492(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate492.errors : vErrors.concat(validate492.errors);
+if(!(validate490(data.dependsOn, {instancePath:instancePath+"/dependsOn",parentData:data,parentDataProperty:"dependsOn",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate490.errors : vErrors.concat(validate490.errors);
 errors = vErrors.length;
 }
-if(!(validate494(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate494.errors : vErrors.concat(validate494.errors);
+if(!(validate495(data.stop, {instancePath:instancePath+"/stop",parentData:data,parentDataProperty:"stop",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate495.errors : vErrors.concat(validate495.errors);
 errors = vErrors.length;
 }
-if(!(validate496(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate496.errors : vErrors.concat(validate496.errors);
+if(!(validate497(data.resources, {instancePath:instancePath+"/resources",parentData:data,parentDataProperty:"resources",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate497.errors : vErrors.concat(validate497.errors);
+errors = vErrors.length;
+}
+if(!(validate499(data.gpus, {instancePath:instancePath+"/gpus",parentData:data,parentDataProperty:"gpus",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate499.errors : vErrors.concat(validate499.errors);
 errors = vErrors.length;
 }
 if(typeof data.oneshot !== "boolean"){
@@ -16570,7 +16655,7 @@ errors++;
 }
 let data12 = data.network;
 if(!((data12 === "host") || (data12 === "none"))){
-const err6 = {instancePath:instancePath+"/network",schemaPath:"#/properties/network/enum",keyword:"enum",params:{allowedValues: schema160.properties.network.enum},message:"must be equal to one of the allowed values"};
+const err6 = {instancePath:instancePath+"/network",schemaPath:"#/properties/network/enum",keyword:"enum",params:{allowedValues: schema161.properties.network.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -16581,7 +16666,7 @@ errors++;
 }
 let data13 = data.ipc;
 if(!((data13 === "host") || (data13 === "private"))){
-const err7 = {instancePath:instancePath+"/ipc",schemaPath:"#/properties/ipc/enum",keyword:"enum",params:{allowedValues: schema160.properties.ipc.enum},message:"must be equal to one of the allowed values"};
+const err7 = {instancePath:instancePath+"/ipc",schemaPath:"#/properties/ipc/enum",keyword:"enum",params:{allowedValues: schema161.properties.ipc.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -16629,8 +16714,8 @@ errors++;
 }
 const len0 = data15.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate509(data15[i0], {instancePath:instancePath+"/capabilities/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate509.errors : vErrors.concat(validate509.errors);
+if(!(validate512(data15[i0], {instancePath:instancePath+"/capabilities/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate512.errors : vErrors.concat(validate512.errors);
 errors = vErrors.length;
 }
 }
@@ -16689,8 +16774,8 @@ errors++;
 }
 const len1 = data18.length;
 for(let i2=0; i2<len1; i2++){
-if(!(validate511(data18[i2], {instancePath:instancePath+"/devices/" + i2,parentData:data18,parentDataProperty:i2,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate511.errors : vErrors.concat(validate511.errors);
+if(!(validate514(data18[i2], {instancePath:instancePath+"/devices/" + i2,parentData:data18,parentDataProperty:i2,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate514.errors : vErrors.concat(validate514.errors);
 errors = vErrors.length;
 }
 }
@@ -16719,8 +16804,8 @@ errors++;
 }
 const len2 = data20.length;
 for(let i3=0; i3<len2; i3++){
-if(!(validate516(data20[i3], {instancePath:instancePath+"/mounts/" + i3,parentData:data20,parentDataProperty:i3,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate516.errors : vErrors.concat(validate516.errors);
+if(!(validate519(data20[i3], {instancePath:instancePath+"/mounts/" + i3,parentData:data20,parentDataProperty:i3,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate519.errors : vErrors.concat(validate519.errors);
 errors = vErrors.length;
 }
 }
@@ -16746,17 +16831,17 @@ vErrors.push(err18);
 }
 errors++;
 }
-validate498.errors = vErrors;
+validate501.errors = vErrors;
 return errors === 0;
 }
-validate498.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate501.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate471(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate474(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:Workload" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate471.evaluated;
+const evaluated0 = validate474.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16767,15 +16852,15 @@ if(data && typeof data == "object" && !Array.isArray(data)){
 const tag0 = data.type;
 if(typeof tag0 == "string"){
 if(tag0 === "native"){
-if(!(validate472(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate472.errors : vErrors.concat(validate472.errors);
+if(!(validate475(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate475.errors : vErrors.concat(validate475.errors);
 errors = vErrors.length;
 }
 var props0 = true;
 }
 else if(tag0 === "oci"){
-if(!(validate498(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate498.errors : vErrors.concat(validate498.errors);
+if(!(validate501(data, {instancePath,parentData,parentDataProperty,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate501.errors : vErrors.concat(validate501.errors);
 errors = vErrors.length;
 }
 if(props0 !== true){
@@ -16814,18 +16899,18 @@ vErrors.push(err2);
 }
 errors++;
 }
-validate471.errors = vErrors;
+validate474.errors = vErrors;
 evaluated0.props = props0;
 return errors === 0;
 }
-validate471.evaluated = {"dynamicProps":true,"dynamicItems":false};
+validate474.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
 
-function validate411(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate414(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StackManifest" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate411.evaluated;
+const evaluated0 = validate414.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -16910,7 +16995,7 @@ vErrors.push(err6);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema132.properties, key0))){
+if(!(func1.call(schema133.properties, key0))){
 const err7 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties"};
 if(vErrors === null){
 vErrors = [err7];
@@ -16979,24 +17064,24 @@ errors++;
 }
 }
 if(data.compatibility !== undefined){
-if(!(validate414(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate414.errors : vErrors.concat(validate414.errors);
+if(!(validate417(data.compatibility, {instancePath:instancePath+"/compatibility",parentData:data,parentDataProperty:"compatibility",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate417.errors : vErrors.concat(validate417.errors);
 errors = vErrors.length;
 }
 }
 if(data.resourceProfile !== undefined){
-if(!(validate419(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate419.errors : vErrors.concat(validate419.errors);
+if(!(validate422(data.resourceProfile, {instancePath:instancePath+"/resourceProfile",parentData:data,parentDataProperty:"resourceProfile",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate422.errors : vErrors.concat(validate422.errors);
 errors = vErrors.length;
 }
 }
-if(!(validate421(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate421.errors : vErrors.concat(validate421.errors);
+if(!(validate424(data.ros, {instancePath:instancePath+"/ros",parentData:data,parentDataProperty:"ros",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate424.errors : vErrors.concat(validate424.errors);
 errors = vErrors.length;
 }
 if(data.healthModel !== undefined){
-if(!(validate425(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate425.errors : vErrors.concat(validate425.errors);
+if(!(validate428(data.healthModel, {instancePath:instancePath+"/healthModel",parentData:data,parentDataProperty:"healthModel",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate428.errors : vErrors.concat(validate428.errors);
 errors = vErrors.length;
 }
 }
@@ -17025,8 +17110,8 @@ errors++;
 }
 const len0 = data8.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate471(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate471.errors : vErrors.concat(validate471.errors);
+if(!(validate474(data8[i0], {instancePath:instancePath+"/workloads/" + i0,parentData:data8,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate474.errors : vErrors.concat(validate474.errors);
 errors = vErrors.length;
 }
 }
@@ -17053,19 +17138,19 @@ vErrors.push(err15);
 }
 errors++;
 }
-validate411.errors = vErrors;
+validate414.errors = vErrors;
 return errors === 0;
 }
-validate411.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate414.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateStandingConfirmation = validate523;
-const schema165 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
+export const validateStandingConfirmation = validate526;
+const schema166 = {"$id":"muto:StandingConfirmation","type":"object","required":["kind","who","at","bootId","madeUptimeMs","untilUptimeMs","until"],"additionalProperties":false,"properties":{"kind":{"const":"muto.standing-confirmation/v1"},"who":{"$ref":"muto:Name"},"at":{"$ref":"muto:Timestamp"},"bootId":{"$ref":"muto:Uuid"},"madeUptimeMs":{"$ref":"muto:Count"},"untilUptimeMs":{"$ref":"muto:Count"},"until":{"$ref":"muto:Timestamp"}}};
 
-function validate523(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate526(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:StandingConfirmation" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate523.evaluated;
+const evaluated0 = validate526.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17214,22 +17299,22 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate523.errors = vErrors;
+validate526.errors = vErrors;
 return errors === 0;
 }
-validate523.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate526.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustFile = validate530;
-const schema166 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
-const schema167 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
-const schema168 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
-const schema169 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
+export const validateTrustFile = validate533;
+const schema167 = {"$id":"muto:TrustFile","type":"object","required":["kind","tenant","roles"],"additionalProperties":false,"properties":{"kind":{"const":"muto.trust/v1"},"tenant":{"$ref":"muto:Tenant"},"roles":{"$ref":"muto:TrustRoles"}}};
+const schema168 = {"$id":"muto:TrustRoles","type":"object","required":["release","assignment"],"additionalProperties":false,"properties":{"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+const schema169 = {"$id":"muto:TrustRole","type":"object","required":["threshold","keys"],"additionalProperties":false,"properties":{"threshold":{"type":"integer","minimum":1,"maximum":16},"keys":{"type":"array","minItems":1,"maxItems":16,"items":{"$ref":"muto:TrustKey"}}}};
+const schema170 = {"$id":"muto:TrustKey","type":"object","required":["keyid","algorithm","publicKey"],"additionalProperties":false,"properties":{"keyid":{"$ref":"muto:KeyId"},"algorithm":{"enum":["ed25519","ecdsa-p256"]},"publicKey":{"type":"string","pattern":"^-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\\n]+-----END PUBLIC KEY-----\\n?$","maxLength":1000}}};
 
-function validate534(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate537(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustKey" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate534.evaluated;
+const evaluated0 = validate537.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17280,15 +17365,15 @@ errors++;
 }
 }
 if(data.keyid !== undefined){
-if(!(validate348(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
+if(!(validate242(data.keyid, {instancePath:instancePath+"/keyid",parentData:data,parentDataProperty:"keyid",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
 errors = vErrors.length;
 }
 }
 if(data.algorithm !== undefined){
 let data1 = data.algorithm;
 if(!((data1 === "ed25519") || (data1 === "ecdsa-p256"))){
-const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema169.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
+const err4 = {instancePath:instancePath+"/algorithm",schemaPath:"#/properties/algorithm/enum",keyword:"enum",params:{allowedValues: schema170.properties.algorithm.enum},message:"must be equal to one of the allowed values"};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -17344,17 +17429,17 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate534.errors = vErrors;
+validate537.errors = vErrors;
 return errors === 0;
 }
-validate534.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate537.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate533(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate536(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRole" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate533.evaluated;
+const evaluated0 = validate536.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17454,8 +17539,8 @@ errors++;
 }
 const len0 = data1.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate534(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate534.errors : vErrors.concat(validate534.errors);
+if(!(validate537(data1[i0], {instancePath:instancePath+"/keys/" + i0,parentData:data1,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate537.errors : vErrors.concat(validate537.errors);
 errors = vErrors.length;
 }
 }
@@ -17482,17 +17567,17 @@ vErrors.push(err9);
 }
 errors++;
 }
-validate533.errors = vErrors;
+validate536.errors = vErrors;
 return errors === 0;
 }
-validate533.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate536.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate532(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate535(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate532.evaluated;
+const evaluated0 = validate535.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17533,14 +17618,14 @@ errors++;
 }
 }
 if(data.release !== undefined){
-if(!(validate533(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate533.errors : vErrors.concat(validate533.errors);
+if(!(validate536(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate536.errors : vErrors.concat(validate536.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate533(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate533.errors : vErrors.concat(validate533.errors);
+if(!(validate536(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate536.errors : vErrors.concat(validate536.errors);
 errors = vErrors.length;
 }
 }
@@ -17555,17 +17640,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate532.errors = vErrors;
+validate535.errors = vErrors;
 return errors === 0;
 }
-validate532.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate535.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate530(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate533(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustFile" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate530.evaluated;
+const evaluated0 = validate533.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17628,14 +17713,14 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate320(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+if(!(validate324(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
 errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate532(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate532.errors : vErrors.concat(validate532.errors);
+if(!(validate535(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate535.errors : vErrors.concat(validate535.errors);
 errors = vErrors.length;
 }
 }
@@ -17650,20 +17735,20 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate530.errors = vErrors;
+validate533.errors = vErrors;
 return errors === 0;
 }
-validate530.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate533.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const validateTrustRoot = validate540;
-const schema170 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
-const schema171 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
+export const validateTrustRoot = validate543;
+const schema171 = {"$id":"muto:TrustRoot","type":"object","required":["kind","tenant","version","issuedAt","expiresAt","roles"],"properties":{"kind":{"const":"muto.root/v1"},"tenant":{"$ref":"muto:Tenant"},"version":{"$ref":"muto:Sequence"},"issuedAt":{"$ref":"muto:Timestamp"},"expiresAt":{"$ref":"muto:Timestamp"},"roles":{"$ref":"muto:RootRoles"}}};
+const schema172 = {"$id":"muto:RootRoles","type":"object","required":["root","release","assignment"],"properties":{"root":{"$ref":"muto:TrustRole"},"release":{"$ref":"muto:TrustRole"},"assignment":{"$ref":"muto:TrustRole"}}};
 
-function validate545(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate548(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:RootRoles" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate545.evaluated;
+const evaluated0 = validate548.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17702,20 +17787,20 @@ vErrors.push(err2);
 errors++;
 }
 if(data.root !== undefined){
-if(!(validate533(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate533.errors : vErrors.concat(validate533.errors);
+if(!(validate536(data.root, {instancePath:instancePath+"/root",parentData:data,parentDataProperty:"root",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate536.errors : vErrors.concat(validate536.errors);
 errors = vErrors.length;
 }
 }
 if(data.release !== undefined){
-if(!(validate533(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate533.errors : vErrors.concat(validate533.errors);
+if(!(validate536(data.release, {instancePath:instancePath+"/release",parentData:data,parentDataProperty:"release",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate536.errors : vErrors.concat(validate536.errors);
 errors = vErrors.length;
 }
 }
 if(data.assignment !== undefined){
-if(!(validate533(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate533.errors : vErrors.concat(validate533.errors);
+if(!(validate536(data.assignment, {instancePath:instancePath+"/assignment",parentData:data,parentDataProperty:"assignment",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate536.errors : vErrors.concat(validate536.errors);
 errors = vErrors.length;
 }
 }
@@ -17730,17 +17815,17 @@ vErrors.push(err3);
 }
 errors++;
 }
-validate545.errors = vErrors;
+validate548.errors = vErrors;
 return errors === 0;
 }
-validate545.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
+validate548.evaluated = {"props":{"root":true,"release":true,"assignment":true},"dynamicProps":false,"dynamicItems":false};
 
 
-function validate540(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate543(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="muto:TrustRoot" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate540.evaluated;
+const evaluated0 = validate543.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -17821,14 +17906,14 @@ errors++;
 }
 }
 if(data.tenant !== undefined){
-if(!(validate320(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+if(!(validate324(data.tenant, {instancePath:instancePath+"/tenant",parentData:data,parentDataProperty:"tenant",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
 errors = vErrors.length;
 }
 }
 if(data.version !== undefined){
-if(!(validate323(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+if(!(validate327(data.version, {instancePath:instancePath+"/version",parentData:data,parentDataProperty:"version",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
 errors = vErrors.length;
 }
 }
@@ -17845,8 +17930,8 @@ errors = vErrors.length;
 }
 }
 if(data.roles !== undefined){
-if(!(validate545(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate545.errors : vErrors.concat(validate545.errors);
+if(!(validate548(data.roles, {instancePath:instancePath+"/roles",parentData:data,parentDataProperty:"roles",rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate548.errors : vErrors.concat(validate548.errors);
 errors = vErrors.length;
 }
 }
@@ -17861,8 +17946,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-validate540.errors = vErrors;
+validate543.errors = vErrors;
 return errors === 0;
 }
-validate540.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
+validate543.evaluated = {"props":{"kind":true,"tenant":true,"version":true,"issuedAt":true,"expiresAt":true,"roles":true},"dynamicProps":false,"dynamicItems":false};
 

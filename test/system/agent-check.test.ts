@@ -39,11 +39,14 @@ describe("muto agent check, beside the vehicle", { concurrency: 2 }, () => {
     vehicle.startAgent();
     const open = await eventually("a fit vehicle", async () => {
       const checked = await check(vehicle);
-      return checked.code === 0 && checked.result.view?.gate.open === true ? checked : undefined;
+      const { view } = checked.result;
+      const isKnown = view?.enrolment.state === "accepted";
+      return checked.code === 0 && isKnown && view.gate.open ? checked : undefined;
     });
     assert.equal(open.result.view?.health.vehicleId, "checked");
     assert.equal(about(open, "agent")[0]?.verdict, "ok");
     assert.ok(open.result.view.cloud.lastAnswerAgeMs !== null);
+    assert.equal(about(open, "enrolment")[0]?.verdict, "ok");
     vehicle.gateway.say({ ...parked, speedMps: 8, parked: false });
     const driving = await eventually("gates that close", async () => {
       const checked = await check(vehicle);
