@@ -37,7 +37,7 @@ test("drift says what, where, the numbers and since when", () => {
   assert.equal(driftText(files, NOW_MS), "files-changed: seen no, needed yes, since 6 min ago");
 });
 
-test("evidence of a probe is told in words, and any other as it is", () => {
+test("evidence of a probe and of a gate is told in words, and any other as it is", () => {
   const slow: Evidence = {
     kind: "probe",
     reasonCode: "READINESS_TIMEOUT",
@@ -61,6 +61,11 @@ test("evidence of a probe is told in words, and any other as it is", () => {
     evidenceText({ ...older, before: false }),
     "probe points-flow (topic of lidar): not met, seen 4.2, needed nothing; before the change it was not met either",
   );
+  const bare = { kind: "gate", reasonCode: "DENY_MOVING", gate: "moving", required: 0.1, seen: null } as const;
+  const stale = { ...bare, signal: "speed", source: "gateway", problem: "stale", ageMs: 3500 } as const;
+  assert.equal(evidenceText(stale), "speed from gateway: stale, 3.5 s old");
+  assert.equal(evidenceText({ ...bare, seen: 0.5, ageMs: 40 }), "moving: seen 0.5, needed 0.1, 0.0 s old");
+  assert.equal(evidenceText({ ...bare, ageMs: null }), "moving: missing");
   const digest = `sha256:${"a".repeat(64)}`;
   const other: Evidence = { kind: "rollback", reasonCode: "ROLLBACK_APPLIED", from: digest, to: null };
   assert.equal(evidenceText(other), JSON.stringify(other));

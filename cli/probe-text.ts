@@ -31,14 +31,46 @@ export function driftText({ drift, workload, probe, seen, required, since }: Dri
 
 /** A piece of evidence in words where there are any, else as it is. */
 export function evidenceText(evidence: Evidence): string {
-  if (evidence.kind !== "probe") return JSON.stringify(evidence);
+  switch (evidence.kind) {
+    case "probe":
+      return probeText(evidence);
+    case "gate":
+      return gateText(evidence);
+    case "quarantine":
+      return `the release ${evidence.digest} is in quarantine there since ${evidence.since}; a rollout with --retry lifts that`;
+    case "verification":
+    case "compatibility":
+    case "download":
+    case "workload":
+    case "storage":
+    case "rollback":
+    case "confirmation":
+    case "output-tail":
+      return JSON.stringify(evidence);
+  }
+}
+
+function probeText(evidence: Extract<Evidence, { readonly kind: "probe" }>): string {
   const { probe, probeKind, workload, met, problem, required = null, seen = null, ageMs = null, before } = evidence;
   const verdict = met ? "met" : (problem ?? "not met");
   const reading = { probeKind, ...(problem !== undefined && { problem }) };
   const numbers = `seen ${valueText(reading, seen)}, needed ${valueText(reading, required)}`;
-  const age = ageMs === null ? "" : `, ${(ageMs / 1000).toFixed(1)} s old`;
   const then = before === null ? "" : `; before the change it was ${before ? "met" : "not met either"}`;
-  return `probe ${probe} (${probeKind}${workload === undefined ? "" : ` of ${workload}`}): ${verdict}, ${numbers}${age}${then}`;
+  return `probe ${probe} (${probeKind}${workload === undefined ? "" : ` of ${workload}`}): ${verdict}, ${numbers}${ageText(ageMs)}${then}`;
+}
+
+/** `speed from gateway: stale, 3.5 s old`; the numbers only where something was seen. */
+function gateText(evidence: Extract<Evidence, { readonly kind: "gate" }>): string {
+  const { gate, signal = gate, source, problem, required, seen, ageMs } = evidence;
+  const numbers =
+    seen === null ? [] : [`seen ${plain(seen)}`, ...(required === null ? [] : [`needed ${plain(required)}`])];
+  const said = [...(problem === undefined ? [] : [problem]), ...numbers];
+  const verdict = said.length === 0 ? "missing" : said.join(", ");
+  return `${signal}${source === undefined ? "" : ` from ${source}`}: ${verdict}${ageText(ageMs)}`;
+}
+
+function ageText(ageMs: number | null): string {
+  return ageMs === null ? "" : `, ${(ageMs / 1000).toFixed(1)} s old`;
 }
 
 /** The number with its unit, which follows from the kind of the probe and from what is wrong. */
@@ -62,7 +94,7 @@ function valueText({ probeKind, problem }: Pick<ProbeReading, "probeKind" | "pro
   }
 }
 
-function plain(value: ProbeValue): string {
+function plain(value: ProbeValue | string): string {
   if (value === null) return "nothing";
   return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
 }

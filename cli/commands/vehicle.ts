@@ -2,12 +2,13 @@ import { resolve } from "node:path";
 import { DiskError, systemDisk } from "@muto/kit/disk";
 import { writeDurably } from "@muto/kit/durable-file";
 import { REASON_CODES } from "@muto/spec";
-import type { Vehicle, VehicleExplanation, VehicleSummary } from "@muto/spec";
+import type { Vehicle, VehicleSummary } from "@muto/spec";
 import { CommandFailed } from "../command.ts";
 import type { Command, Input } from "../command.ts";
+import { explanationText } from "../explanation-text.ts";
 import { openSession } from "../session.ts";
 import { chosen, codesText, defined, pageOptions, pageQuery, pageText, show, stackText } from "../show.ts";
-import { driftText, evidenceText, probesText } from "../probe-text.ts";
+import { driftText, probesText } from "../probe-text.ts";
 import { ago, details, table } from "../table.ts";
 
 const id = { name: "VEHICLE", about: "id of the vehicle" } as const;
@@ -322,27 +323,4 @@ function vehicleDetails(vehicle: Vehicle, nowMs: number): string {
   ]);
   const timeline = rows.length === 0 ? "" : table(["at", "event", "reasons", "revision"], rows);
   return [head, probesText(vehicle.probes), timeline].filter((part) => part !== "").join("\n");
-}
-
-function explanationText(explanation: VehicleExplanation, nowMs: number): string {
-  const lines = [
-    `${explanation.vehicleId} is ${explanation.status} since ${ago(explanation.since, nowMs)} (last seen ${ago(explanation.lastSeenAt, nowMs)})`,
-  ];
-  const { drift } = explanation;
-  if (explanation.reasons.length === 0 && drift.length === 0) lines.push("nothing stands in its way");
-  for (const reason of explanation.reasons) {
-    lines.push(
-      "",
-      `${reason.code}: ${reason.summary}`,
-      `  unblocked when: ${reason.unblockedWhen}`,
-      `  what you can do: ${reason.operatorAction}`,
-    );
-    for (const evidence of reason.evidence) lines.push(`  evidence: ${evidenceText(evidence)}`);
-  }
-  for (const one of drift) {
-    lines.push("", driftText(one.drift, nowMs), `  ${one.summary}`, `  what you can do: ${one.operatorAction}`);
-  }
-  if (drift.length > 0)
-    lines.push("", "Drift is reported, and nothing is repaired for it while the vehicle may be moving.");
-  return `${lines.join("\n")}\n`;
 }
