@@ -5,10 +5,11 @@ import type { Command } from "../command.ts";
 import { settingsOf } from "./serve.ts";
 
 const config = { config: { about: "file with settings (MUTO_CONFIG)", type: "text", value: "FILE" } } as const;
-const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
 
 const seed: Command = {
   words: ["seed"],
+  local: true,
   summary: "Fill an empty control plane with a week of demonstration data",
   details: [
     "Made by the real API and engine from the seed: vehicles, releases, rollouts, signed reports, audit log. The same seed and",
@@ -18,7 +19,7 @@ const seed: Command = {
     ...config,
     seed: { about: "decides everything (1)", type: "number" },
     vehicles: { about: "how many (40)", type: "number" },
-    end: { about: "time at which the history ends; left out, the present hour", type: "text", value: "TIME" },
+    end: { about: "time at which the history ends; left out, the present minute", type: "text", value: "TIME" },
   },
   run: async (input, io) => {
     const settings = await settingsOf(input, io);
@@ -39,7 +40,8 @@ const seed: Command = {
       offlineAfterMs: settings.offlineAfterSec * 1000,
     });
     io.out(
-      `${seeded.vehicles} vehicles, ${seeded.releases} releases, ${seeded.rollouts} rollouts; see them with: muto up\n`,
+      `${seeded.vehicles} vehicles, ${seeded.releases} releases, ${seeded.rollouts} rollouts; see them with: muto up\n` +
+        "Nobody drives these vehicles: five minutes after the end of their history they count as offline.\n",
     );
     return 0;
   },
@@ -47,6 +49,7 @@ const seed: Command = {
 
 const reset: Command = {
   words: ["reset"],
+  local: true,
   summary: "Back to an empty control plane; keys, trust file and tokens stay",
   details: "Stop muto up first. Removes the database's content and the development registry.",
   options: { ...config, yes: { about: "do not ask", type: "flag" } },
@@ -71,7 +74,7 @@ const reset: Command = {
 export const dataCommands: readonly Command[] = [seed, reset];
 
 function endOf(text: string | undefined, nowMs: number): number {
-  if (text === undefined) return Math.floor(nowMs / HOUR_MS) * HOUR_MS;
+  if (text === undefined) return Math.floor(nowMs / MINUTE_MS) * MINUTE_MS;
   const ms = Date.parse(text);
   if (Number.isNaN(ms))
     throw new CommandFailed(`--end takes a time such as 2026-01-31T12:00:00Z, not ${text}`, { exitCode: 2 });
