@@ -1,5 +1,14 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -25,6 +34,7 @@ export interface Ran {
 
 const CACHE = join(import.meta.dirname, "..", "..", "..", "node_modules", ".cache", "systemd-machine");
 const RELEASE = "bookworm";
+const MAKER = join(CACHE, "maker");
 const BUILD_MS_MAX = 600_000;
 const BOOT_MS_MAX = 30_000;
 const LOOK_MS = 50;
@@ -72,18 +82,52 @@ function machineAt(root: string, enter: readonly string[]): Omit<Machine, typeof
   };
 }
 
-/** Debian with systemd and nothing else, made once and kept. */
+/** Debian with systemd and nothing else, made once and kept; of test files that run at the same time one makes it. */
 async function baseSystem(): Promise<string> {
   const base = join(CACHE, RELEASE);
   if (existsSync(base)) return base;
   const debootstrap = await programOf({ packageName: "debootstrap", paths: ["/usr/sbin/debootstrap"] });
+  mkdirSync(CACHE, { recursive: true });
+  const deadline = performance.now() + BUILD_MS_MAX;
+  while (!isMaker()) {
+    if (performance.now() > deadline) throw new Error(`nobody has made ${base}`);
+    await pause();
+    if (existsSync(base)) return base;
+  }
+  try {
+    if (!existsSync(base)) await make(debootstrap, base);
+    return base;
+  } finally {
+    rmSync(MAKER);
+  }
+}
+
+async function make(debootstrap: string, base: string): Promise<void> {
   const partial = join(CACHE, `${RELEASE}~`);
   rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial, { recursive: true });
   const options = ["--variant=minbase", "--include=systemd,systemd-sysv,dbus", RELEASE, partial];
   await execute(debootstrap, options, { timeout: BUILD_MS_MAX, maxBuffer: 16_777_216 });
   renameSync(partial, base);
-  return base;
+}
+
+/** Whether this process is the one that makes the base; a maker that has died is nobody. */
+function isMaker(): boolean {
+  try {
+    symlinkSync(String(process.pid), MAKER);
+    return true;
+  } catch {
+    const maker = linkedTo(MAKER);
+    if (maker !== undefined && !existsSync(`/proc/${maker}`)) rmSync(MAKER, { force: true });
+    return false;
+  }
+}
+
+function linkedTo(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The systemd of the container, which is the one child of systemd-nspawn. */
