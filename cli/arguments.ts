@@ -2,16 +2,23 @@ import { parseArgs } from "node:util";
 import { CommandFailed } from "./command.ts";
 import type { Command, Input, Option } from "./command.ts";
 
-/** Options that every command has. */
-export const commonOptions: Readonly<Record<string, Option>> = {
+/** Options that the command has beside its own: every one those of the output, and who calls a control plane its address. */
+export function commonOptions({ local = false }: Command): Readonly<Record<string, Option>> {
+  return local ? outputOptions : { ...urlOption, ...outputOptions };
+}
+
+const urlOption: Readonly<Record<string, Option>> = {
   url: { about: "origin of the control plane (MUTO_URL; default http://127.0.0.1:8080)", type: "text", value: "URL" },
+};
+
+const outputOptions: Readonly<Record<string, Option>> = {
   output: { about: "table for people, json for programs", type: "text", value: "FORM", choices: ["table", "json"] },
   help: { about: "this text", type: "flag" },
 };
 
 /** Parses what follows the command's words. Throws {@link CommandFailed} with exit code 2 that names what is wrong. */
 export function parseInput(command: Command, args: readonly string[]): Input {
-  const options = { ...commonOptions, ...command.options };
+  const options = { ...commonOptions(command), ...command.options };
   const { values, positionals } = parsed(command, options, args);
   const declared = command.positionals ?? [];
   if (positionals.length > declared.length) throw usage(command, `unexpected argument ${positionals[declared.length]}`);

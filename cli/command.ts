@@ -9,6 +9,8 @@ export interface Command {
   readonly options?: Readonly<Record<string, Option>>;
   /** A sentence or two below the summary in the help, and examples. */
   readonly details?: string;
+  /** True for what works on the data folder alone, and calls no control plane. */
+  readonly local?: boolean;
   /** Resolves to the exit code: 0 done, 1 refused or failed, 2 wrong usage. */
   readonly run: (input: Input, io: Io) => Promise<number>;
 }

@@ -8,7 +8,7 @@ export function commandHelp(command: Command): string {
   if (command.positionals !== undefined && command.positionals.length > 0) {
     lines.push("", ...columns(command.positionals.map(({ name, about }) => [name, about])));
   }
-  lines.push("", ...columns(Object.entries({ ...command.options, ...commonOptions }).map(optionRow)));
+  lines.push("", ...columns(Object.entries({ ...command.options, ...commonOptions(command) }).map(optionRow)));
   return `${lines.join("\n")}\n`;
 }
 

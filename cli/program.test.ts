@@ -40,6 +40,8 @@ const situations: readonly (readonly [args: string, code: number, out: RegExp, e
   ["--help", 0, /rollout create/, /^$/],
   ["--version", 0, /^1\.2\.3\n$/, /^$/],
   ["rollot list", 2, /^$/, /no command "rollot list"[\s\S]*muto rollout --help/],
+  ["vehicle lst", 2, /^$/, /no command "vehicle lst"\ntry: {2}muto vehicle list\n/],
+  ["vehicle frobnicate", 2, /^$/, /try: {2}muto vehicle --help\n/],
   ["rollout", 2, /rollout pause/, /^$/],
   ["rollout create --help", 0, /usage: muto rollout create STACK VERSION[\s\S]*--selector SELECTOR/, /^$/],
   ["rollout create autonomy-core", 2, /^$/, /VERSION is missing/],
@@ -50,6 +52,8 @@ const situations: readonly (readonly [args: string, code: number, out: RegExp, e
   ["vehicle list --color", 2, /^$/, /Unknown option '--color'/],
   ["vehicle show a b", 2, /^$/, /unexpected argument b/],
   ["vehicle list", 1, /^$/, /no answer from http:\/\/127\.0\.0\.1:8080\ntry: {2}muto up/],
+  ["seed --help", 0, /^(?![\s\S]*--url)[\s\S]*--vehicles N/, /^$/],
+  ["reset --url http://127.0.0.1:8080", 2, /^$/, /Unknown option '--url'/],
   ["vehicle delete vehicle-a", 1, /^$/, /nothing was changed/],
 ];
 
@@ -73,6 +77,22 @@ test("a refusal of the control plane shows its code and ends with 1", async () =
   assert.equal(result.code, 1);
   assert.match(result.error, /^muto: FORBIDDEN: viewers may not write\n$/);
 });
+
+for (const [status, code, details, hint] of [
+  [401, "UNAUTHORIZED", {}, "the token in MUTO_TOKEN was refused; unset it to use .muto/operator-token"],
+  [422, "TARGET_EMPTY", {}, "muto vehicle list"],
+  [422, "RELEASE_UNKNOWN", {}, "muto release list"],
+  [404, "NOT_FOUND", { what: "vehicle", id: "v" }, "muto vehicle list"],
+  [409, "CONFLICT_ROLLOUT_MEMBER", { conflicts: [{ vehicleId: "v", rolloutId: "ro_1" }] }, "muto rollout watch ro_1"],
+] as const) {
+  test(`a refusal with ${code} says what to try next`, async () => {
+    const body = { error: { code, message: "refused", details }, timestamp: "2026-01-01T00:00:00.000Z" };
+    const http: Io["http"] = async () => ({ status, headers: new Map(), body: chunks(JSON.stringify(body)) });
+    const result = await run(["vehicle", "list"], { http });
+    assert.equal(result.code, 1);
+    assert.ok(result.error.includes(`\ntry:  ${hint}`), result.error);
+  });
+}
 
 test("an answer that is not of the contract is refused, not shown", async () => {
   const result = await run(["fleet", "summary"], {

@@ -33,7 +33,7 @@ export async function runProgram(
         .slice(0, 2)
         .join(" ")}"\n`,
     );
-    io.error(`try:  ${closest(commands, first)}\n`);
+    io.error(`try:  ${closest(commands, first, args[1])}\n`);
     return 2;
   }
   try {
@@ -57,8 +57,32 @@ function longestMatch(commands: readonly Command[], args: readonly string[]): Co
     .toSorted((a, b) => b.words.length - a.words.length)[0];
 }
 
-function closest(commands: readonly Command[], word: string): string {
+/** The commands of the named family whose verb is most like the typed one; else the families that begin alike. */
+function closest(commands: readonly Command[], word: string, verb: string | undefined): string {
+  const family = commands.filter(({ words }) => words[0] === word);
+  if (family.length > 0) {
+    const rated = family.map(({ words }) => ({ words, edits: editsBetween(words[1] ?? "", verb ?? "") }));
+    const [best] = rated.toSorted((a, b) => a.edits - b.edits);
+    return best === undefined || best.edits > EDITS_MAX ? `muto ${word} --help` : `muto ${best.words.join(" ")}`;
+  }
   const families = [...new Set(commands.map(({ words }) => words[0] ?? ""))];
-  const near = families.filter((family) => family.startsWith(word.slice(0, 2)));
-  return near.length === 0 ? "muto --help" : near.map((family) => `muto ${family} --help`).join("  or  ");
+  const near = families.filter((name) => name.startsWith(word.slice(0, 2)));
+  return near.length === 0 ? "muto --help" : near.map((name) => `muto ${name} --help`).join("  or  ");
+}
+
+/** More typing mistakes than that are another word. */
+const EDITS_MAX = 2;
+
+/** Levenshtein's distance: letters to insert, to remove or to replace. */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (const [index, letter] of from.split("").entries()) {
+    const next = [index + 1];
+    for (const [column, other] of to.split("").entries()) {
+      const replaced = (row[column] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
 }

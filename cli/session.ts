@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readBody } from "@muto/kit/http";
-import { OPERATIONS, parseJson, requestTarget } from "@muto/spec";
+import { ERRORS, OPERATIONS, parseJson, requestTarget } from "@muto/spec";
 import type { OperationId, Operations } from "@muto/spec";
 import { createValidation } from "@muto/spec/validation";
 import { CommandFailed } from "./command.ts";
@@ -33,17 +33,21 @@ export async function openSession(input: Input, io: Io): Promise<Session> {
   const url = input.text("url") ?? io.environment["MUTO_URL"] ?? DEFAULT_URL;
   if (!URL.canParse(url))
     throw new CommandFailed(`${url} is not a URL`, { exitCode: 2, hint: `MUTO_URL=${DEFAULT_URL}` });
-  return connect({ url, token: await tokenFor(url, io), io });
+  const tokenGiven = io.environment["MUTO_TOKEN"] !== undefined;
+  return connect({ url, token: await tokenFor(url, io), tokenGiven, io });
 }
 
 /** A session with a control plane whose address and token are known. */
 export function connect({
   url,
   token,
+  tokenGiven = false,
   io,
 }: {
   url: string;
   token: string | undefined;
+  /** Whether MUTO_TOKEN holds it. */
+  tokenGiven?: boolean;
   io: Pick<Io, "http" | "random" | "signal">;
 }): Session {
   const validation = createValidation();
@@ -51,7 +55,7 @@ export function connect({
     url,
     token,
     call: async (operationId, request = {}) => {
-      const answer = await send({ url, token, io }, operationId, request);
+      const answer = await send({ url, token, tokenGiven, io }, operationId, request);
       const parsed = validation.parseAnswer(operationId, answer.status, answer.body);
       if (!parsed.ok) {
         throw new CommandFailed(`the answer to ${operationId} does not follow the contract (HTTP ${answer.status})`, {
@@ -77,11 +81,11 @@ async function tokenFor(url: string, io: Io): Promise<string | undefined> {
 }
 
 async function send<Id extends OperationId>(
-  session: { url: string; token: string | undefined; io: Pick<Io, "http" | "random" | "signal"> },
+  session: { url: string; token: string | undefined; tokenGiven: boolean; io: Pick<Io, "http" | "random" | "signal"> },
   operationId: Id,
   request: ApiRequest<Id>,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
-  const { url, token, io } = session;
+  const { url, token, tokenGiven, io } = session;
   const operation = OPERATIONS[operationId];
   const target = new URL(requestTarget(operationId, { params: request.params ?? {}, query: request.query ?? {} }), url);
   const answer = await io
@@ -108,19 +112,49 @@ async function send<Id extends OperationId>(
   if (json !== undefined && !json.ok) {
     throw new CommandFailed(`${target.origin} answered ${answer.status} with something that is not JSON; is it Muto?`);
   }
-  if (answer.status >= 400) throw refused(json?.value, answer.status);
+  if (answer.status >= 400) throw refused(json?.value, answer.status, tokenGiven);
   return { status: answer.status, body: json?.value };
 }
 
-function refused(body: unknown, status: number): CommandFailed {
+function refused(body: unknown, status: number, given: boolean): CommandFailed {
   const error = field(body, "error");
   const [code, message] = [field(error, "code"), field(error, "message")];
   const details = JSON.stringify(field(error, "details") ?? {});
   const shown = details === "{}" || details === "[]" ? "" : `\n      ${details}`;
-  const hint = status === 401 ? "MUTO_TOKEN=<operator token>   (muto up prints one at start)" : undefined;
+  const hint = status === 401 ? tokenHint(given) : hintFor(code, field(error, "details"));
   const line =
     typeof code === "string" && typeof message === "string" ? `${code}: ${message}${shown}` : `HTTP ${status}`;
   return new CommandFailed(line, hint === undefined ? {} : { hint });
+}
+
+function tokenHint(given: boolean): string {
+  return given
+    ? "the token in MUTO_TOKEN was refused; unset it to use .muto/operator-token"
+    : "MUTO_TOKEN=<operator token>   (muto up prints one at start)";
+}
+
+/** What to do about a refusal, where the command line knows it. */
+function hintFor(code: unknown, details: unknown): string | undefined {
+  switch (code) {
+    case ERRORS.CONFLICT_ROLLOUT_MEMBER.code: {
+      const [conflict] = listOf(field(details, "conflicts"));
+      const id = field(conflict, "rolloutId");
+      return typeof id === "string"
+        ? `muto rollout watch ${id}   (or end it with the new one: --supersedes ${id})`
+        : "muto rollout list --status active";
+    }
+    case ERRORS.TARGET_EMPTY.code:
+      return "muto vehicle list   (excluded vehicles are not assigned)";
+    case ERRORS.RELEASE_UNKNOWN.code:
+      return "muto release list";
+    case ERRORS.NOT_FOUND.code:
+      return field(details, "what") === "vehicle" ? "muto vehicle list" : undefined;
+  }
+  return undefined;
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function field(value: unknown, key: string): unknown {

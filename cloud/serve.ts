@@ -145,8 +145,12 @@ function addressesOf({ settings, provisions, registry }: ServeOptions, late: Lat
 
 function cannotListen(error: unknown, settings: CloudSettings): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-  const ports = `MUTO_HTTP_PORT is ${settings.httpPort}, MUTO_MQTT_PORT is ${settings.mqttPort}; 0 takes any free one`;
-  return code === "EADDRINUSE"
-    ? `a port is taken on ${settings.bind}: ${ports}`
-    : `cannot listen on ${settings.bind}: ${code}`;
+  if (code !== "EADDRINUSE") return `cannot listen on ${settings.bind}: ${code}`;
+  const port = error instanceof Error && "port" in error ? error.port : undefined;
+  const taken = [
+    ...(port === settings.mqttPort ? [] : [`MUTO_HTTP_PORT is ${settings.httpPort}`]),
+    ...(port === settings.httpPort ? [] : [`MUTO_MQTT_PORT is ${settings.mqttPort}`]),
+  ];
+  const which = typeof port === "number" ? `port ${port} is taken` : "a port is taken";
+  return `${which} on ${settings.bind}: ${taken.join(", ")}; 0 takes any free one`;
 }
