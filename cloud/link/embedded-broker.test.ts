@@ -137,3 +137,12 @@ test("a kicked vehicle loses its connection", async () => {
   await closed;
   await vehicle.endAsync(true);
 });
+
+test("one that cannot listen says so, and leaves nothing that keeps a program alive", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const before = timers();
+  const options = { host: "127.0.0.1", port: broker.port, tenant, connectionsMax: 1, packetBytesMax: 1_000 };
+  const starting = startEmbeddedBroker({ ...options, logger: silentLogger, authenticate: async () => undefined });
+  await assert.rejects(starting, { code: "EADDRINUSE" });
+  assert.ok(timers() <= before);
+});

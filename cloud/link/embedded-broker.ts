@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 import { Aedes } from "aedes";
 import type { AuthenticateError, Client } from "aedes";
 import type { Logger } from "@muto/kit/logger";
@@ -85,23 +85,34 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     socket.on("close", () => sockets.delete(socket));
     broker.handle(guardPackets(socket, packetBytesMax, () => logger.warn("mqtt packet too large", { packetBytesMax })));
   });
-  await new Promise<void>((resolve, reject) => {
+  const closeBroker = () => new Promise<void>((resolve) => broker.close(() => resolve()));
+  try {
+    await listen(server, port, host);
+  } catch (error) {
+    // Its timers would keep a program alive that has nothing left to do.
+    await closeBroker();
+    throw error;
+  }
+  return {
+    port: portOf(server.address()),
+    kick: (clientId) => clients.get(clientId)?.close(),
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      await closeBroker();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
       server.off("error", reject);
       resolve();
     });
   });
-  return {
-    port: portOf(server.address()),
-    kick: (clientId) => clients.get(clientId)?.close(),
-    [Symbol.asyncDispose]: async () => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      await new Promise<void>((resolve) => broker.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
 }
 
 function refusal(): AuthenticateError {
