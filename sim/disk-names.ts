@@ -113,6 +113,8 @@ export class DiskNames {
     if (replaced === id) return;
     const folder = this.node(id).kind === "folder";
     if (folder && `${to}/`.startsWith(`${from}/`)) throw new DiskError("EINVAL", "rename", to);
+    // A folder above what is renamed is never empty; Linux says so before it looks at what the two are.
+    if (from.startsWith(`${to}/`)) throw new DiskError("ENOTEMPTY", "rename", to);
     if (replaced !== undefined) refuseReplacing(folder, this.node(replaced), to);
     this.#change([
       { folder: source.id, name: source.name, node: undefined },

@@ -104,6 +104,7 @@ const situations: Readonly<Record<string, (disk: Disk, folder: string) => Promis
     await assert.rejects(disk.rename(`${folder}/f`, `${folder}/f/inside`), refuses("EINVAL"));
     await disk.makeFolder(`${folder}/full/of`);
     await assert.rejects(disk.rename(`${folder}/f`, `${folder}/full`), refuses("ENOTEMPTY"));
+    await assert.rejects(disk.rename(`${folder}/full/of`, `${folder}/full`), refuses("ENOTEMPTY"));
   },
   "an open file goes on through rename and removal": async (disk, folder) => {
     await write(disk, `${folder}/a`, "one");
