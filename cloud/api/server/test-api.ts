@@ -319,7 +319,7 @@ export class TestVehicle {
 
   async poll(query = "", headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
     const url = `/desired-states/latest?vehicleId=${this.id}${query}`;
-    return await this.api.ask("GET", url, { token: await this.token(), headers });
+    return await this.#heard(await this.api.ask("GET", url, { token: await this.token(), headers }));
   }
 
   health(more: Partial<HealthReport> = {}): HealthReport {
@@ -347,7 +347,14 @@ export class TestVehicle {
   }
 
   async sendHealth(...reports: readonly HealthReport[]): Promise<Answer> {
-    return await this.api.ask("POST", "/reports/health", { token: await this.token(), body: reports });
+    const answer = await this.api.ask("POST", "/reports/health", { token: await this.token(), body: reports });
+    return await this.#heard(answer);
+  }
+
+  /** Signs of life are answered before they are written; a test that moves the clock on needs them written. */
+  async #heard(answer: Answer): Promise<Answer> {
+    await this.api.context.heartbeats.flush();
+    return answer;
   }
 }
 
